@@ -1,0 +1,322 @@
+"""How work runs: one map over blocks of rows, one reduction in a fixed order.
+
+Work is cut by size only, and partial results are added in a tree that depends on nothing but the
+shards. So the same shards give the same bits for every number of workers and every backend.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache
+
+import joblib
+import numpy as np
+from joblib.parallel import get_active_backend
+from sklearn.utils.parallel import Parallel, delayed
+from threadpoolctl import ThreadpoolController
+
+from ._shards import Block, NpyShard, Shard, Shards
+
+__all__ = ["Workers"]
+
+FAN_IN = 8  # partial results added at one node of the reduction tree
+TASK_ELEMENTS = 2**19  # numbers of X in one task: about 4 MB
+MIN_TASK_ROWS, MAX_TASK_ROWS = 2**10, 2**16
+
+
+class Workers:
+    """Runs functions of row blocks over shards, on threads or on any joblib backend.
+
+    A context manager: while it is open BLAS is held to one thread (parallelism is over blocks)
+    and backends of processes find the data in files dumped once; at the end all is put back.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        None: outside any joblib context all cores this process may use, as threads (affinity and
+        cgroup limits are respected); inside a ``joblib.parallel_config`` context, or in a worker
+        of an outer parallel loop, what the context says. -1 means all cores.
+    """
+
+    def __init__(self, n_jobs: int | None = None):
+        self.n_jobs = n_jobs
+
+    def __enter__(self):
+        self._executor = self._parallel = self._folder = None
+        self._dumped: dict[int, tuple[Shards, Shards]] = {}
+        with ExitStack() as stack:
+            in_processes, self.n_workers = resolve_backend(self.n_jobs)
+            stack.enter_context(single_threaded_blas())
+            if in_processes:
+                self._parallel = stack.enter_context(
+                    Parallel(n_jobs=self.n_workers, return_as="generator")
+                )
+            elif self.n_workers > 1:
+                # joblib says how many threads run, but does not run them: it polls its thread
+                # pool every 10 ms, which is as long as a whole EM iteration may take.
+                self._executor = stack.enter_context(ThreadPoolExecutor(self.n_workers))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc_info):
+        self._dumped.clear()
+        return self._stack.__exit__(*exc_info)
+
+    def map_reduce(self, function: Callable, shards: Shards, block_rows: int = 8192, check=False):
+        """Sum of ``function(blocks)`` over all tasks.
+
+        Parameters
+        ----------
+        function : callable
+            Takes an iterable of :class:`~skdistmix._shards.Block` (the blocks of one task) and
+            returns a value that supports ``+``, or None. Picklable for backends of processes.
+        shards : Shards
+        block_rows : int
+            Largest number of rows in a block.
+        check : bool
+            Whether rows are checked for NaN and infinity as they are read.
+
+        Returns
+        -------
+        object or None
+            The sum; None if there is no row.
+        """
+        total = TreeSum()
+        for part in self._run(_reduce_task, function, shards, block_rows, check):
+            total.add(part)
+        return total.result()
+
+    def map_rows(self, function: Callable, shards: Shards, block_rows: int = 8192, check=False):
+        """``function(block)`` (an array with one entry a row) for all rows: one array a shard.
+
+        A shard without rows gives None.
+        """
+        pieces: list[list[np.ndarray]] = [[] for _ in shards.sizes]
+        for task in self._run(_rows_task, function, shards, block_rows, check):
+            for shard, values in task:
+                pieces[shard].append(values)
+        return [np.concatenate(p) if len(p) > 1 else (p[0] if p else None) for p in pieces]
+
+    def _run(self, body, function, shards, block_rows, check) -> Iterator:
+        tasks = cut_tasks(shards.sizes, shards.n_features, block_rows)
+        if len(tasks) > 1 and self._parallel is not None:
+            shards = self._on_disk(shards)
+            calls = ((body, function, shards, task, block_rows, check) for task in tasks)
+            return self._parallel(delayed(_in_process)(*call) for call in calls)
+        calls = ((body, function, shards, task, block_rows, check) for task in tasks)
+        if len(tasks) > 1 and self._executor is not None:
+            return _in_order(self._executor, calls, window=4 * self.n_workers)
+        return (body(*arguments) for body, *arguments in calls)
+
+    def _on_disk(self, shards: Shards) -> Shards:
+        """The same shards with in-memory rows in .npy files, which worker processes map."""
+        if id(shards) not in self._dumped:
+            if self._folder is None:
+                self._folder = tempfile.mkdtemp("-skdistmix", dir=os.getenv("JOBLIB_TEMP_FOLDER"))
+                self._stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            prefix = os.path.join(self._folder, str(len(self._dumped)))
+            # The original is kept beside its copy, so that its id stays its own.
+            self._dumped[id(shards)] = (shards, dump_shards(shards, prefix))
+        return self._dumped[id(shards)][1]
+
+
+# --------------------------------------------------------------------------- where work runs
+
+
+def resolve_backend(n_jobs: int | None) -> tuple[bool, int]:
+    """Whether tasks run in other processes, and how many workers there are."""
+    backend, context_jobs = get_active_backend()
+    if not _in_joblib_context():
+        return False, _count(joblib.cpu_count(), -1 if n_jobs is None else n_jobs)
+    wanted = n_jobs if n_jobs is not None else (1 if context_jobs is None else context_jobs)
+    # A context may set only n_jobs; then the hint decides, and ours is threads.
+    hinted, _ = get_active_backend(prefer="threads")
+    if getattr(hinted, "supports_sharedmem", False):
+        return False, max(1, hinted.effective_n_jobs(wanted))
+    workers = backend.effective_n_jobs(wanted)
+    return workers > 1, workers
+
+
+def _in_joblib_context() -> bool:
+    # joblib has no public way to tell "no context" from "a context that says n_jobs=1".
+    parallel = joblib.parallel
+    config = getattr(getattr(parallel, "_backend", None), "config", None)
+    return config is not None and config is not getattr(parallel, "default_parallel_config", None)
+
+
+def _count(n_cores: int, n_jobs: int) -> int:
+    if n_jobs == 0:
+        raise ValueError("n_jobs=0 has no meaning: give None, a positive number, or -1 for all.")
+    return n_jobs if n_jobs > 0 else max(1, n_cores + 1 + n_jobs)
+
+
+class _BlasHold:
+    """Counts who holds BLAS to one thread: concurrent fits must not undo each other's limit."""
+
+    lock = threading.Lock()
+    holders = 0
+    limiter = None
+
+
+@lru_cache(maxsize=1)
+def _blas_controller() -> ThreadpoolController:
+    return ThreadpoolController()  # looking for libraries takes a millisecond
+
+
+@contextmanager
+def single_threaded_blas():
+    """Hold BLAS to one thread until the last concurrent user is done, then restore it."""
+    hold = _BlasHold
+    with hold.lock:
+        if hold.holders == 0:
+            hold.limiter = _blas_controller().limit(limits=1, user_api="blas")
+        hold.holders += 1
+    try:
+        yield
+    finally:
+        with hold.lock:
+            hold.holders -= 1
+            if hold.holders == 0:
+                hold.limiter.restore_original_limits()
+                hold.limiter = None
+
+
+def _in_order(executor, calls: Iterable, window: int) -> Iterator:
+    """Results in the order of the calls, with at most `window` of them waiting (bounded memory)."""
+    pending: deque = deque()
+    try:
+        for call in calls:
+            pending.append(executor.submit(*call))
+            if len(pending) >= window:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+# --------------------------------------------------------------------------- tasks
+
+
+def cut_tasks(sizes, n_features: int, block_rows: int) -> list[list[tuple[int, int, int]]]:
+    """Cut shards into tasks, each a list of (shard, start, stop), by size alone.
+
+    Large shards are split at multiples of `block_rows`; small ones share a task.
+    """
+    wanted = min(MAX_TASK_ROWS, max(MIN_TASK_ROWS, TASK_ELEMENTS // n_features))
+    task_rows = max(1, round(wanted / block_rows)) * block_rows
+    tasks, task, room = [], [], task_rows
+    for shard, n_rows in enumerate(sizes):
+        start = 0
+        while start < n_rows:
+            stop = min(start + room, n_rows)
+            task.append((shard, start, stop))
+            room -= stop - start
+            start = stop
+            if room == 0:
+                tasks.append(task)
+                task, room = [], task_rows
+    if task:
+        tasks.append(task)
+    return tasks
+
+
+def _task_blocks(shards: Shards, task, block_rows: int, check: bool) -> Iterator[Block]:
+    """The blocks of a task; rows of small shards are put together into blocks of useful size."""
+    waiting: list[Block] = []
+    n_waiting = 0
+    for shard, start, stop in task:
+        for block in shards.blocks(shard, start, stop, block_rows, check):
+            if waiting and n_waiting + len(block.X) > block_rows:
+                yield _joined(waiting)
+                waiting, n_waiting = [], 0
+            waiting.append(block)
+            n_waiting += len(block.X)
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(blocks: list[Block]) -> Block:
+    if len(blocks) == 1:
+        return blocks[0]
+    weighted = blocks[0].weight is not None
+    return Block(
+        np.concatenate([b.X for b in blocks]),
+        np.concatenate([b.weight for b in blocks]) if weighted else None,
+        np.concatenate([b.rows for b in blocks]),
+    )
+
+
+def _reduce_task(function, shards, task, block_rows, check):
+    return function(_task_blocks(shards, task, block_rows, check))
+
+
+def _rows_task(function, shards, task, block_rows, check):
+    return [
+        (shard, function(block))
+        for shard, start, stop in task
+        for block in shards.blocks(shard, start, stop, block_rows, check)
+    ]
+
+
+def _in_process(body, *arguments):
+    with single_threaded_blas():
+        return body(*arguments)
+
+
+class TreeSum:
+    """Adds values in a tree of fixed shape, keeping one partial sum a level."""
+
+    def __init__(self):
+        self._levels: list[list] = []  # [number of values added, their sum]
+
+    def add(self, value, level: int = 0) -> None:
+        if value is None:
+            return
+        if level == len(self._levels):
+            self._levels.append([0, None])
+        node = self._levels[level]
+        node[0], node[1] = node[0] + 1, value if node[1] is None else node[1] + value
+        if node[0] == FAN_IN:
+            full, self._levels[level] = node[1], [0, None]
+            self.add(full, level + 1)
+
+    def result(self):
+        total = None
+        for _, value in self._levels:
+            if value is not None:
+                total = value if total is None else value + total
+        return total
+
+
+def dump_shards(shards: Shards, prefix: str) -> Shards:
+    """Write in-memory (or computed) rows and weights to .npy files named after `prefix`."""
+
+    def dump(index: int, shard: Shard) -> Shard:
+        if isinstance(shard, NpyShard):
+            return shard
+        path = f"{prefix}-{index}.npy"
+        step = max(1, TASK_ELEMENTS // shard.n_features)
+        first = shard.read(0, min(1, shard.n_rows))
+        out = np.lib.format.open_memmap(
+            path, mode="w+", dtype=first.dtype, shape=(shard.n_rows, shard.n_features)
+        )
+        for start in range(0, shard.n_rows, step):
+            out[start : start + step] = shard.read(start, min(start + step, shard.n_rows))
+        out.flush()
+        return NpyShard(shard.n_rows, shard.n_features, shard.name, shard.columns, path=path)
+
+    def dump_weight(index: int, weight) -> str:
+        path = f"{prefix}-weight-{index}.npy"
+        np.save(path, weight)
+        return path
+
+    return shards.replaced(dump, dump_weight)

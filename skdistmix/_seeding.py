@@ -1,0 +1,345 @@
+"""Where EM starts: k-means||, k-means++, random rows, random or given responsibilities.
+
+All of them are weighted and work over shards. Every random number belongs to a row: it is drawn
+from a counter-based generator keyed by (seed, stage) at the row's global index, so the draws do
+not depend on how rows are cut into shards and blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from sklearn.cluster import kmeans_plusplus as local_kmeans_plusplus
+
+from ._em import maximise
+from ._shards import cut_rows
+
+__all__ = [
+    "kmeans_parallel",
+    "kmeans_plusplus",
+    "lloyd",
+    "params_from_centers",
+    "params_from_responsibilities",
+    "random_rows",
+    "uniforms",
+]
+
+OVERSAMPLING = 2.0  # candidates a round, in units of the number of clusters
+N_ROUNDS = 5
+N_RESTARTS = 4  # of the clustering of candidates, which costs next to nothing
+CANDIDATE_ITER = 100  # Lloyd iterations on candidates
+
+
+# --------------------------------------------------------------------------- random numbers
+
+
+def uniforms(seed: int, stage: int, rows, per_row: int = 1) -> np.ndarray:
+    """Uniform numbers in (0, 1) that belong to rows, shape (len(rows), per_row).
+
+    Parameters
+    ----------
+    seed, stage : int
+        Key of the generator (Philox; Salmon et al. 2011).
+    rows : range or increasing ndarray of int
+        Global row indices.
+    per_row : int
+    """
+    first, last = int(rows[0]), int(rows[-1]) + 1
+    start, stop = first * per_row, last * per_row
+    generator = np.random.Generator(np.random.Philox(counter=start // 4, key=[seed, stage]))
+    numbers = generator.random(stop - start + start % 4)[start % 4 :].reshape(-1, per_row)
+    if not isinstance(rows, range) and len(rows) < last - first:
+        numbers = numbers[np.asarray(rows) - first]
+    return np.maximum(numbers, 2.0**-60)
+
+
+@dataclass(frozen=True)
+class RowRace:
+    """The `size` rows of smallest key; keys -log(u)/weight draw rows without replacement.
+
+    Efraimidis and Spirakis (2006).
+    """
+
+    keys: np.ndarray  # (m,)
+    X: np.ndarray  # (m, n_features)
+    size: int
+
+    @classmethod
+    def run(cls, keys, X, size) -> RowRace:
+        """The first `size` finishers of a block."""
+        if len(keys) > size:
+            ahead = np.argpartition(keys, size - 1)[:size]
+            keys, X = keys[ahead], X[ahead]
+        order = np.argsort(keys, kind="stable")
+        return cls(keys[order], np.asarray(X[order], dtype=np.float64), size)
+
+    def __add__(self, other: RowRace) -> RowRace:
+        keys = np.concatenate([self.keys, other.keys])
+        return RowRace.run(keys, np.concatenate([self.X, other.X]), self.size)
+
+
+def random_rows(map_reduce: Callable, shards, size: int, seed: int, stage: int = 0) -> np.ndarray:
+    """`size` rows drawn without replacement, with probability proportional to weight."""
+    return map_reduce(partial(_race, size=size, seed=seed, stage=stage), shards).X
+
+
+def _race(blocks, size, seed, stage, centers=None):
+    winners = None
+    for block in blocks:
+        chance = np.ones(len(block.X)) if block.weight is None else block.weight
+        if centers is not None:
+            chance = chance * squared_distances(block.X, centers).min(axis=0)
+        with np.errstate(divide="ignore"):
+            keys = -np.log(uniforms(seed, stage, block.rows)[:, 0]) / chance
+        part = RowRace.run(keys, block.X, size)
+        winners = part if winners is None else winners + part
+    return winners
+
+
+# --------------------------------------------------------------------------- k-means
+
+
+def squared_distances(X: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """Squared distances of shape (n_centers, n_rows)."""
+    origin = centers.mean(axis=0)
+    Z = np.subtract(X.T, origin[:, None], dtype=np.float64)  # (n_features, n_rows)
+    Z = np.ascontiguousarray(Z)
+    C = centers - origin
+    out = (-2.0 * C) @ Z
+    out += np.einsum("kj,kj->k", C, C)[:, None]
+    out += np.einsum("ji,ji->i", Z, Z)
+    return np.maximum(out, 0.0, out=out)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Cost of rows, and the rows that k-means|| may still draw.
+
+    Drawing needs the cost of all rows, known only at the end of the pass. The cost of some rows
+    is a lower bound, so every partial sum keeps a superset and drops more as it grows.
+    """
+
+    cost: float
+    scores: np.ndarray  # u / (w d2); a row is drawn if its score is below expected / cost
+    X: np.ndarray
+    expected: float
+
+    @classmethod
+    def of(cls, cost, scores, X, expected) -> Candidates:
+        """Keep the rows that the cost so far allows."""
+        keep = scores * cost < expected
+        return cls(cost, scores[keep], X[keep], expected)
+
+    def __add__(self, other: Candidates) -> Candidates:
+        return Candidates.of(
+            self.cost + other.cost,
+            np.concatenate([self.scores, other.scores]),
+            np.concatenate([self.X, other.X]),
+            self.expected,
+        )
+
+
+def _draw_candidates(blocks, centers, seed, stage, expected):
+    total = None
+    for block in blocks:
+        chance = squared_distances(block.X, centers).min(axis=0)
+        if block.weight is not None:
+            chance *= block.weight
+        with np.errstate(divide="ignore"):
+            scores = uniforms(seed, stage, block.rows)[:, 0] / chance
+        X = np.asarray(block.X, dtype=np.float64)
+        part = Candidates.of(float(chance.sum()), scores, X, expected)
+        total = part if total is None else total + part
+    return total
+
+
+def kmeans_parallel(map_reduce: Callable, shards, n_clusters: int, seed: int) -> np.ndarray:
+    """Centres by k-means|| (Bahmani, Moseley, Vattani, Kumar and Vassilvitskii 2012).
+
+    Five rounds draw about ``2 * n_clusters`` rows each, in proportion to their weighted squared
+    distance to the rows drawn before; these candidates, weighted by the rows nearest to them, are
+    clustered by k-means++ and Lloyd's algorithm. Small data are all candidates.
+
+    Returns
+    -------
+    ndarray of shape (n_clusters, n_features)
+    """
+    expected = OVERSAMPLING * n_clusters
+    if shards.n_rows <= 4 * expected * N_ROUNDS:
+        everything = random_rows(map_reduce, shards, shards.n_rows, seed)
+        counts = assign(map_reduce, shards, everything).counts
+        return _cluster_candidates(map_reduce, everything, counts, n_clusters, seed)
+    centers = random_rows(map_reduce, shards, 1, seed)
+    stage = 0
+    while stage < N_ROUNDS or (len(centers) < n_clusters and stage < 20 * N_ROUNDS):
+        stage += 1
+        draw = partial(_draw_candidates, centers=centers, seed=seed, stage=stage, expected=expected)
+        drawn = map_reduce(draw, shards)
+        if drawn.cost == 0.0:
+            break
+        centers = np.concatenate([centers, drawn.X])
+    counts = assign(map_reduce, shards, centers).counts
+    return _cluster_candidates(map_reduce, centers, counts, n_clusters, seed)
+
+
+def _cluster_candidates(map_reduce, candidates, counts, n_clusters, seed) -> np.ndarray:
+    candidates, counts = candidates[counts > 0], counts[counts > 0]
+    if len(candidates) <= n_clusters:
+        return candidates
+    rng = np.random.RandomState(seed % 2**32)
+    shards = cut_rows(candidates, 1).with_weights(counts)
+    runs = []
+    for _ in range(N_RESTARTS):
+        start, _ = local_kmeans_plusplus(
+            candidates, n_clusters, sample_weight=counts, random_state=rng
+        )
+        runs.append(lloyd(map_reduce, shards, start, CANDIDATE_ITER))
+    return min(runs, key=lambda run: run[1])[0]
+
+
+def kmeans_plusplus(map_reduce: Callable, shards, n_clusters: int, seed: int) -> np.ndarray:
+    """Centres by k-means++ (Arthur and Vassilvitskii 2007): one pass over the data a centre."""
+    centers = random_rows(map_reduce, shards, 1, seed)
+    for stage in range(1, n_clusters):
+        draw = partial(_race, size=1, seed=seed, stage=stage, centers=centers)
+        centers = np.concatenate([centers, map_reduce(draw, shards).X])
+    return centers
+
+
+@dataclass(frozen=True)
+class ClusterSums:
+    """Weights and sums of the rows nearest to each centre, and their squared distances."""
+
+    counts: np.ndarray
+    sums: np.ndarray
+    cost: float
+
+    def __add__(self, other: ClusterSums) -> ClusterSums:
+        return ClusterSums(
+            self.counts + other.counts, self.sums + other.sums, self.cost + other.cost
+        )
+
+
+def assign(map_reduce: Callable, shards, centers: np.ndarray) -> ClusterSums:
+    """One pass that gives every row to its nearest centre; sums are of x - centre."""
+    return map_reduce(partial(_cluster_sums, centers=centers), shards)
+
+
+def _cluster_sums(blocks, centers):
+    total = None
+    K = len(centers)
+    for block in blocks:
+        distances = squared_distances(block.X, centers)
+        labels = distances.argmin(axis=0)
+        nearest = distances[labels, np.arange(len(labels))]
+        w = np.ones(len(labels)) if block.weight is None else block.weight
+        diff = (block.X - centers[labels]) * w[:, None]
+        sums = np.stack([np.bincount(labels, column, minlength=K) for column in diff.T], axis=1)
+        part = ClusterSums(np.bincount(labels, w, minlength=K), sums, float(w @ nearest))
+        total = part if total is None else total + part
+    return total
+
+
+def lloyd(map_reduce: Callable, shards, centers: np.ndarray, max_iter: int, tol: float = 1e-4):
+    """Lloyd's algorithm; a centre that loses all rows stays.
+
+    Parameters
+    ----------
+    tol : float
+        Stop when the cost falls by a smaller share.
+
+    Returns
+    -------
+    centers : ndarray of shape (n_clusters, n_features)
+    cost : float
+        Weighted sum of squared distances before the last update.
+    """
+    cost = np.inf
+    for _ in range(max_iter):
+        found = assign(map_reduce, shards, centers)
+        centers = centers + found.sums / np.maximum(found.counts, 1e-300)[:, None]
+        done = cost - found.cost <= tol * found.cost
+        cost = found.cost
+        if done:
+            break
+    return centers, cost
+
+
+# --------------------------------------------------------------------------- first parameters
+
+
+def params_from_centers(map_reduce: Callable, shards, family, centers: np.ndarray):
+    """Parameters of the rows nearest to each centre (one pass)."""
+
+    def collect(anchors):
+        body = partial(_nearest_statistics, family=family, centers=centers, anchors=anchors)
+        return map_reduce(body, shards)
+
+    return maximise(family, collect, collect(centers))
+
+
+def params_from_responsibilities(map_reduce: Callable, shards, family, resp_of: Callable):
+    """Parameters from responsibilities (two passes: means, then sums about these means).
+
+    ``resp_of(block)`` gives an array of shape (n_components, n_rows).
+    """
+
+    def collect(anchors):
+        body = partial(_given_statistics, family=family, resp_of=resp_of, anchors=anchors)
+        return map_reduce(body, shards)
+
+    anchors = np.broadcast_to(family.moments.mean, (family.n_components, shards.n_features))
+    return maximise(family, collect, collect(family.centers(collect(anchors))))
+
+
+def _nearest_statistics(blocks, family, centers, anchors):
+    def nearest(block):
+        labels = squared_distances(block.X, centers).argmin(axis=0)
+        return one_hot(labels, len(centers))
+
+    return _given_statistics(blocks, family, nearest, anchors)
+
+
+def _given_statistics(blocks, family, resp_of, anchors):
+    total = None
+    for block in blocks:
+        part = family.statistics(block.X, block.weight, resp_of(block), anchors)
+        total = part if total is None else total + part
+    return total
+
+
+def one_hot(labels: np.ndarray, n_components: int) -> np.ndarray:
+    """Responsibilities of hard labels, shape (n_components, n_rows)."""
+    return (np.arange(n_components)[:, None] == labels).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class RandomResponsibilities:
+    """Uniform random responsibilities, normalised in each row."""
+
+    n_components: int
+    seed: int
+
+    def __call__(self, block) -> np.ndarray:
+        resp = uniforms(self.seed, 0, block.rows, self.n_components)
+        return np.ascontiguousarray((resp / resp.sum(axis=1, keepdims=True)).T)
+
+
+@dataclass(frozen=True)
+class GivenResponsibilities:
+    """Labels of shape (n_rows,) or responsibilities of shape (n_rows, n_components)."""
+
+    values: np.ndarray
+    n_components: int
+
+    def __call__(self, block) -> np.ndarray:
+        rows = block.rows
+        picked = (
+            self.values[rows.start : rows.stop] if isinstance(rows, range) else self.values[rows]
+        )
+        if picked.ndim == 1:
+            return one_hot(picked, self.n_components)
+        return np.ascontiguousarray(picked.T, dtype=np.float64)

@@ -1,0 +1,523 @@
+"""Where rows live: arrays, frames, memmaps, ``.npy`` files, and lists of them.
+
+A :class:`Shard` knows its shape and reads row ranges; :class:`Shards` is the light sequence of
+them that the rest of the package works on. Nothing here knows what is done with the rows.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from sklearn.utils.validation import check_array
+
+__all__ = ["Shard", "Shards", "as_shards"]
+
+
+# --------------------------------------------------------------------------- one shard
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Rows in one place. Subclasses read them; only their description is held here.
+
+    Attributes
+    ----------
+    n_rows, n_features : int
+    name : str
+        How messages call this shard, for example ``"shard 3 (day-03.npy)"``.
+    columns : tuple of str or None
+        Column names, when the shard has them.
+    """
+
+    n_rows: int
+    n_features: int
+    name: str
+    columns: tuple | None
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows ``start:stop`` as a 2-D numeric array (a view where possible)."""
+        raise NotImplementedError  # pragma: no cover
+
+    def __len__(self) -> int:
+        return self.n_rows
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError(
+            f"{self.name} is not an array: its {self.n_rows} rows are read block by block. "
+            "Use shard.read(start, stop) for some of its rows, or preprocessing.Shardwise to put "
+            "a transformer before an estimator of skdistmix."
+        )
+
+
+@dataclass(frozen=True)
+class ArrayShard(Shard):
+    """A 2-D array in memory, or a memmap."""
+
+    array: np.ndarray
+
+    def read(self, start, stop):
+        return self.array[start:stop]
+
+
+@dataclass(frozen=True)
+class FrameShard(Shard):
+    """A pandas or polars DataFrame; ``columns`` fixes the order in which columns are read."""
+
+    frame: object
+
+    def read(self, start, stop):
+        rows = (
+            self.frame.iloc[start:stop] if hasattr(self.frame, "iloc") else self.frame[start:stop]
+        )
+        if tuple(rows.columns) != self.columns:
+            rows = rows[list(self.columns)]
+        return _numeric(rows, self.name)
+
+
+@dataclass(frozen=True)
+class NpyShard(Shard):
+    """A ``.npy`` file, opened as a read-only memory map at each read (so no open file is kept)."""
+
+    path: str
+
+    def read(self, start, stop):
+        return np.load(self.path, mmap_mode="r", allow_pickle=False)[start:stop]
+
+
+@dataclass(frozen=True)
+class MappedShard(Shard):
+    """Another shard seen through a function of its rows."""
+
+    source: Shard
+    function: Callable
+
+    def read(self, start, stop):
+        return np.asarray(self.function(self.source.read(start, stop)))
+
+
+# --------------------------------------------------------------------------- many shards
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive rows on their way into a computation.
+
+    ``start`` is the global index of the first row and ``rows`` the global index of every row
+    (they differ from a range when rows of weight zero were left out).
+    """
+
+    X: np.ndarray  # (n_rows, n_features)
+    weight: np.ndarray | None  # (n_rows,)
+    rows: np.ndarray | range  # (n_rows,)
+
+
+class Shards(Sequence):
+    """A sequence of shards, as made by :func:`as_shards`.
+
+    Indexing with an integer gives one shard, with a slice or a list of integers a smaller
+    ``Shards``. It has no ``shape`` and no implicit conversion to an array, so that searches and
+    pipelines of scikit-learn hand it on untouched and one shard counts as one sample.
+
+    Attributes
+    ----------
+    n_features : int
+    n_rows : int
+        Rows in all shards together.
+    columns : tuple of str or None
+        Column names, when the shards have them.
+    """
+
+    def __init__(self, shards: Sequence[Shard], weights: Sequence[np.ndarray] | None = None):
+        self._shards = tuple(shards)
+        self._weights = None if weights is None else tuple(weights)
+        self.offsets = np.concatenate([[0], np.cumsum([s.n_rows for s in self._shards])]).astype(
+            int
+        )
+
+    @property
+    def n_features(self) -> int:
+        return self._shards[0].n_features
+
+    @property
+    def n_rows(self) -> int:
+        return int(self.offsets[-1])
+
+    @property
+    def columns(self):
+        return self._shards[0].columns
+
+    @property
+    def sizes(self) -> list[int]:
+        """Rows of each shard."""
+        return [s.n_rows for s in self._shards]
+
+    def __len__(self):
+        return len(self._shards)
+
+    def __getitem__(self, key):
+        if isinstance(key, (int, np.integer)):
+            return self._shards[key]
+        picks = range(len(self))[key] if isinstance(key, slice) else [int(k) for k in key]
+        weights = None if self._weights is None else [self._weights[k] for k in picks]
+        return Shards([self._shards[k] for k in picks], weights)
+
+    def __repr__(self):
+        return f"Shards({len(self)} shards, {self.n_rows} rows, {self.n_features} features)"
+
+    __array__ = Shard.__array__
+
+    @property
+    def name(self) -> str:
+        """How messages call this object."""
+        return repr(self)
+
+    def map(self, function: Callable, n_features: int, columns=None) -> Shards:
+        """The same shards seen through a function of their rows, applied as rows are read.
+
+        Parameters
+        ----------
+        function : callable
+            Takes an array of shape (m, n_features), returns one of shape (m, `n_features`).
+        n_features : int
+            Number of columns that `function` returns.
+        columns : sequence of str, optional
+            Their names.
+
+        Returns
+        -------
+        Shards
+        """
+        columns = None if columns is None else tuple(columns)
+        return Shards(
+            [
+                MappedShard(s.n_rows, n_features, s.name, columns, source=s, function=function)
+                for s in self._shards
+            ],
+            self._weights,
+        )
+
+    def with_weights(self, sample_weight) -> Shards:
+        """These shards with one non-negative weight a row.
+
+        Parameters
+        ----------
+        sample_weight : None, array of shape (n_rows,) or list of arrays, one a shard
+
+        Returns
+        -------
+        Shards
+
+        Raises
+        ------
+        ValueError
+            If lengths do not match, a weight is negative or not finite, or all are zero.
+        """
+        if sample_weight is None:
+            return self
+        weights = split_rows(sample_weight, self, "sample_weight")
+        for shard, w in zip(self._shards, weights, strict=True):
+            if not np.all(np.isfinite(w)):
+                raise ValueError(f"sample_weight of {shard.name} contains NaN or infinity.")
+            if np.any(w < 0):
+                raise ValueError(
+                    f"sample_weight of {shard.name} is negative at row {int(np.argmax(w < 0))} "
+                    f"({w[np.argmax(w < 0)]:g}). Weights must be at least zero."
+                )
+        if not any(w.any() for w in weights):
+            raise ValueError("Sample weights must contain a value above zero: all are zero.")
+        return Shards(self._shards, weights)
+
+    def blocks(self, shard: int, start: int, stop: int, size: int, check=False) -> Iterator[Block]:
+        """Rows ``start:stop`` of one shard in blocks of `size`; rows of weight zero are left out.
+
+        With ``check=True`` a NaN or infinity raises, naming the shard and the row.
+        """
+        source = self._shards[shard]
+        weights = None if self._weights is None else self._weights[shard]
+        if isinstance(weights, str):  # dumped for other processes
+            weights = np.load(weights, mmap_mode="r", allow_pickle=False)
+        for first in range(start, stop, size):
+            last = min(first + size, stop)
+            X = source.read(first, last)
+            if (X.dtype.kind == "f" and X.dtype.itemsize < 4) or X.dtype.kind in "iub":
+                X = X.astype(np.float64)
+            if check:
+                _check_finite(X, source, first)
+            rows = range(self.offsets[shard] + first, self.offsets[shard] + last)
+            weight = None if weights is None else weights[first:last]
+            if weight is not None and not weight.all():
+                keep = np.flatnonzero(weight)
+                X, weight, rows = X[keep], weight[keep], rows.start + keep
+            if len(X):
+                yield Block(X, weight, rows)
+
+    def replaced(self, of_shard: Callable, of_weight: Callable) -> Shards:
+        """Every shard and weight vector replaced by ``function(index, old)``."""
+        weights = self._weights and [of_weight(i, w) for i, w in enumerate(self._weights)]
+        return Shards([of_shard(i, s) for i, s in enumerate(self._shards)], weights)
+
+
+def split_rows(values, shards: Shards, what: str, ndim=(1,), dtype=np.float64) -> list[np.ndarray]:
+    """Cut per-row values (one array, or one array a shard) into one array a shard."""
+    per_shard = isinstance(values, (list, tuple)) and any(np.ndim(v) > 0 for v in values)
+    if per_shard and not (len(values) == shards.n_rows and len(shards) == 1):
+        if len(values) != len(shards):
+            raise ValueError(
+                f"{what} has {len(values)} arrays, X has {len(shards)} shards: give one array a shard."
+            )
+        parts = [np.asarray(v, dtype=dtype) for v in values]
+    else:
+        if np.ndim(values) == 0:
+            values = np.full(shards.n_rows, values, dtype=dtype)
+        values = np.asarray(values, dtype=dtype)
+        if len(values) != shards.n_rows:
+            raise ValueError(
+                f"{what} has shape {values.shape}, X has {shards.n_rows} rows: give one value a row."
+            )
+        parts = [values[a:b] for a, b in zip(shards.offsets[:-1], shards.offsets[1:], strict=True)]
+    for part, shard in zip(parts, shards, strict=True):
+        if part.ndim not in ndim or len(part) != shard.n_rows:
+            raise ValueError(
+                f"{what} of {shard.name} has shape {part.shape}, the shard has {shard.n_rows} rows."
+            )
+    return parts
+
+
+# --------------------------------------------------------------------------- from user input
+
+
+def as_shards(X, n_shards: int | None = None) -> Shards:
+    """See data as a sequence of shards, without copying or reading rows.
+
+    Parameters
+    ----------
+    X : array-like, DataFrame, str, path, list or tuple of these, or Shards
+        A 2-D array, memmap or DataFrame is cut into row ranges. In a list or tuple whose elements
+        are 2-D arrays, DataFrames, paths of ``.npy`` files or shards, each element is one shard.
+        A path or a glob pattern (``"data/part-*.npy"``) gives one shard a file, in natural order
+        of the names. Nested plain lists are ordinary array-like input.
+    n_shards : int, optional
+        Number of row ranges an array is cut into; by default one per 1,000 rows, at least 1 and
+        at most 8. Data that come in pieces are not cut again.
+
+    Returns
+    -------
+    Shards
+
+    Raises
+    ------
+    ValueError
+        If nothing matches a path, a file is truncated or not a 2-D array, shards differ in their
+        columns, or `n_shards` contradicts data in pieces.
+    TypeError
+        If an element is of no known kind.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdistmix import as_shards
+    >>> as_shards(np.zeros((5000, 3)))
+    Shards(5 shards, 5000 rows, 3 features)
+    >>> as_shards([np.zeros((10, 2)), np.zeros((7, 2))]).sizes
+    [10, 7]
+    """
+    if n_shards is not None and (not isinstance(n_shards, (int, np.integer)) or n_shards < 1):
+        raise ValueError(
+            f"n_shards must be None or a whole number of at least 1, got {n_shards!r}."
+        )
+    if is_sharded(X):
+        shards = X if isinstance(X, Shards) else _from_pieces(X)
+        if n_shards is not None and n_shards != len(shards):
+            raise ValueError(
+                f"n_shards={n_shards}, but X comes in {len(shards)} pieces, which are not cut again. "
+                "Leave n_shards=None for data in pieces."
+            )
+        return shards
+    if not _is_frame(X):
+        X = check_array(X, dtype="numeric", ensure_all_finite=False)
+    n_rows = X.shape[0]
+    if n_shards is None:
+        n_shards = max(1, min(8, n_rows // 1000))
+    return cut_rows(X, n_shards)
+
+
+def cut_rows(X, n_shards: int) -> Shards:
+    """An array or DataFrame as `n_shards` contiguous row ranges of nearly equal size (views)."""
+    bounds = np.linspace(0, X.shape[0], n_shards + 1).astype(int)
+    if n_shards == 1:
+        return Shards([_one_shard(X, "the data")])
+    pieces = X.iloc if hasattr(X, "iloc") else X
+    return Shards(
+        [
+            _one_shard(pieces[a:b], f"shard {i} (rows {a} to {b - 1})")
+            for i, (a, b) in enumerate(zip(bounds[:-1], bounds[1:], strict=True))
+        ]
+    )
+
+
+def is_sharded(X) -> bool:
+    """Whether X comes in pieces: Shards, a path or glob, or a list of 2-D arrays, frames, paths."""
+    if isinstance(X, (Shards, Shard, str, os.PathLike)):
+        return True
+    if not isinstance(X, (list, tuple)) or len(X) == 0:
+        return False
+    return all(isinstance(x, (Shard, str, os.PathLike)) or _is_2d(x) for x in X)
+
+
+def _is_frame(X) -> bool:
+    return hasattr(X, "columns") and hasattr(X, "shape") and hasattr(X, "__getitem__")
+
+
+def _is_2d(x) -> bool:
+    return _is_frame(x) or (hasattr(x, "dtype") and getattr(x, "ndim", 0) == 2)
+
+
+def _from_pieces(X) -> Shards:
+    pieces = [X] if isinstance(X, (Shard, str, os.PathLike)) else list(X)
+    expanded = []
+    for piece in pieces:
+        expanded.extend(_expand(piece) if isinstance(piece, (str, os.PathLike)) else [piece])
+    # A shard that a search has picked keeps the name it had, so messages stay true.
+    shards = [
+        piece if isinstance(piece, Shard) else _one_shard(piece, f"shard {i}")
+        for i, piece in enumerate(expanded)
+    ]
+    return Shards(_agree(shards))
+
+
+def _expand(path) -> list[str]:
+    """The files a path or glob stands for, in natural order (part-2 before part-10)."""
+    path = os.fspath(path)
+    if not glob.has_magic(path) or os.path.exists(path):
+        return [path]
+    found = [p for p in glob.glob(path, recursive=True) if os.path.isfile(p)]
+    if not found:
+        raise ValueError(
+            f"No file matches {path!r} (working directory {os.getcwd()!r}). "
+            "Check the pattern, or give a list of paths."
+        )
+    return sorted(
+        found, key=lambda p: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", p)]
+    )
+
+
+def _one_shard(piece, name: str) -> Shard:
+    if isinstance(piece, str):
+        return _npy_shard(piece, f"{name} ({piece})")
+    if _is_frame(piece):
+        columns = tuple(piece.columns)
+        return FrameShard(piece.shape[0], piece.shape[1], name, columns, frame=piece)
+    if hasattr(piece, "toarray") or np.asarray(piece).dtype.kind not in "fiub":
+        try:
+            piece = check_array(
+                piece, dtype="numeric", ensure_all_finite=False, ensure_min_samples=0
+            )
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"{name}: {error}") from error
+    array = np.asarray(piece)
+    if array.shape[1] == 0:
+        raise ValueError(f"{name} has 0 feature(s) (shape={array.shape}): at least 1 is required.")
+    return ArrayShard(array.shape[0], array.shape[1], name, None, array=array)
+
+
+def _npy_shard(path: str, name: str) -> Shard:
+    if not path.endswith(".npy"):
+        what = "is a folder" if os.path.isdir(path) else "does not end in .npy"
+        raise ValueError(
+            f"{name}: the path {what}. Give .npy files or a pattern such as 'folder/*.npy'."
+        )
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise ValueError(
+            f"{name}: there is no such file (working directory {os.getcwd()!r})."
+        ) from None
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(
+            f"{name} cannot be read as a .npy file: {error}. It may be truncated or hold Python "
+            "objects; write it again with numpy.save from a numeric array."
+        ) from error
+    if array.ndim != 2 or array.dtype.kind not in "fiub":
+        raise ValueError(
+            f"{name} holds an array of shape {array.shape} and dtype {array.dtype}: expected a 2-D "
+            "numeric array (rows, features)."
+        )
+    return NpyShard(array.shape[0], array.shape[1], name, None, path=os.path.abspath(path))
+
+
+def _agree(shards: list[Shard]) -> list[Shard]:
+    """Check that shards have the same columns; bring columns of frames into the first one's order."""
+    if not shards:
+        raise ValueError("X is an empty list: at least one shard is required.")
+    first = shards[0]
+    reordered = []
+    for i, shard in enumerate(shards):
+        if first.columns is not None and shard.columns is not None:
+            if set(shard.columns) != set(first.columns):
+                missing = sorted(map(str, set(first.columns) - set(shard.columns)))
+                extra = sorted(map(str, set(shard.columns) - set(first.columns)))
+                raise ValueError(
+                    f"{shard.name} has other columns than {first.name}: missing {missing}, "
+                    f"unexpected {extra}. All shards must have the same columns."
+                )
+            if shard.columns != first.columns:
+                shards[i] = replace(shard, columns=first.columns)
+                reordered.append(shard.name)
+        if shard.n_features != first.n_features:
+            raise ValueError(
+                f"{shard.name} has {shard.n_features} features, {first.name} has {first.n_features}: "
+                "all shards must have the same number of columns."
+            )
+    if reordered:
+        more = f" and {len(reordered) - 3} more" if len(reordered) > 3 else ""
+        warnings.warn(
+            f"The columns of {', '.join(reordered[:3])}{more} are in another order than those of "
+            f"{first.name}; they are read in the order of {first.name}.",
+            UserWarning,
+            stacklevel=4,
+        )
+    return shards
+
+
+# --------------------------------------------------------------------------- checks on rows
+
+
+def _numeric(rows, name: str) -> np.ndarray:
+    """Rows of a DataFrame as a numeric array; text columns raise with the column's name."""
+    array = np.asarray(rows)
+    if array.dtype.kind in "fiub":
+        return array
+    try:
+        return check_array(rows, dtype=np.float64, ensure_all_finite=False, ensure_min_samples=0)
+    except (TypeError, ValueError) as error:
+        for column in rows.columns:
+            try:
+                np.asarray(rows[column], dtype=np.float64)
+            except (TypeError, ValueError):
+                raise ValueError(
+                    f"{name}: column {column!r} is not numeric ({error}). Encode or drop it first."
+                ) from error
+        raise
+
+
+def _check_finite(X: np.ndarray, shard: Shard, first: int) -> None:
+    # One cheap reduction for the usual case; the row is looked for only when something is wrong.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if X.dtype.kind != "f" or np.isfinite(X.sum()):
+            return
+    finite = np.isfinite(X).all(axis=1)
+    if finite.all():
+        return
+    row = int(np.argmin(finite))
+    value = X[row][~np.isfinite(X[row])][0]
+    kind = "NaN" if np.isnan(value) else "infinity"
+    raise ValueError(
+        f"Input X contains {kind}: {shard.name}, row {first + row}. Mixtures cannot use missing or "
+        "infinite values; drop or impute such rows (for example with sklearn.impute)."
+    )

@@ -1,0 +1,178 @@
+"""The contract of a family, and the first-pass summary of the data that families start from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["DegenerateComponentError", "Family", "Moments", "logsumexp0"]
+
+
+class DegenerateComponentError(ValueError):
+    """A component has no density: its covariance is not positive definite."""
+
+
+def logsumexp0(a: np.ndarray) -> np.ndarray:
+    """``log(sum(exp(a), axis=0))`` for a of shape (n_components, n_rows), safe for large values."""
+    top = a.max(axis=0)
+    top = np.where(np.isfinite(top), top, 0.0)
+    return top + np.log(np.exp(a - top).sum(axis=0))
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Summary of rows that adds over shards: the model with one component, and what to check.
+
+    Each is computed about its own mean and merged by the update of Chan, Golub and LeVeque (1983),
+    so it is accurate wherever the data lie.
+
+    Attributes
+    ----------
+    weight : float
+        Sum of weights.
+    n_rows : int
+        Rows of positive weight.
+    mean : ndarray of shape (n_features,)
+    scatter : ndarray of shape (n_features, n_features) or (n_features,)
+        Weighted sum of (x - mean)(x - mean)', or its diagonal only.
+    low, high : ndarray of shape (n_features,)
+        Smallest and largest value of each column.
+    distinct : ndarray of shape (m, n_features)
+        Some distinct rows, at most `limit`.
+    limit : int
+    """
+
+    weight: float
+    n_rows: int
+    mean: np.ndarray
+    scatter: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    distinct: np.ndarray
+    limit: int
+
+    @classmethod
+    def of_rows(cls, X, weight, full: bool, limit: int) -> Moments:
+        """Moments of a block; `full` asks for the whole scatter matrix."""
+        Z = np.array(X.T, dtype=np.float64, order="C")  # (n_features, n_rows)
+        low, high = Z.min(axis=1), Z.max(axis=1)
+        total = float(len(X) if weight is None else weight.sum())
+        mean = _mean(Z, weight, total)
+        Z -= mean[:, None]
+        rest = _mean(Z, weight, total)  # what rounding left of a mean far from zero
+        Z -= rest[:, None]
+        weighted = Z if weight is None else Z * weight
+        scatter = Z @ weighted.T if full else np.einsum("ji,ji->j", Z, weighted)
+        distinct = _distinct_rows(X, limit)
+        return cls(total, len(X), mean + rest, scatter, low, high, distinct, limit)
+
+    def __add__(self, other: Moments) -> Moments:
+        weight = self.weight + other.weight
+        delta = other.mean - self.mean
+        between = np.outer(delta, delta) if self.scatter.ndim == 2 else delta**2
+        distinct = self.distinct
+        if len(distinct) < self.limit:
+            distinct = _distinct_rows(np.concatenate([distinct, other.distinct]), self.limit)
+        return Moments(
+            weight,
+            self.n_rows + other.n_rows,
+            self.mean + delta * (other.weight / weight),
+            self.scatter + other.scatter + between * (self.weight * other.weight / weight),
+            np.minimum(self.low, other.low),
+            np.maximum(self.high, other.high),
+            distinct,
+            self.limit,
+        )
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Weighted covariance (divisor: sum of weights), shaped like `scatter`; exact zero for
+        constant columns."""
+        constant = self.low == self.high
+        covariance = self.scatter / self.weight
+        covariance[constant] = 0.0
+        if covariance.ndim == 2:
+            covariance[:, constant] = 0.0
+        return covariance
+
+    @property
+    def variance(self) -> np.ndarray:
+        """Weighted variance of each column, shape (n_features,)."""
+        covariance = self.covariance
+        return np.diag(covariance) if covariance.ndim == 2 else covariance
+
+
+def _mean(Z: np.ndarray, weight: np.ndarray | None, total: float) -> np.ndarray:
+    return Z.mean(axis=1) if weight is None else Z @ weight / total
+
+
+def _distinct_rows(X: np.ndarray, limit: int) -> np.ndarray:
+    """At most `limit` distinct rows; the whole block is sorted only if its head has too few."""
+    head = np.unique(X[: 4 * limit], axis=0)
+    if len(head) < limit < len(X):
+        head = np.unique(X, axis=0)
+    return head[:limit]
+
+
+class Family(ABC):
+    """What one component of a mixture is.
+
+    A family is a small frozen object; parameters and statistics are frozen values of arrays.
+    Every params value has an attribute ``weights`` of shape (n_components,). A statistics value
+    supports ``+`` and has the attributes ``weight`` (sum of row weights) and ``log_likelihood``
+    (weighted sum of log densities under the parameters it was collected with).
+
+    The kernel of some parameters is what travels to the data; see :meth:`kernel`.
+    """
+
+    #: Number of components.
+    n_components: int
+    #: Whether EM with this family (and no regularisation) never lowers the likelihood.
+    monotone: bool = True
+
+    @abstractmethod
+    def prepare(self, moments: Moments) -> Family:
+        """This family, knowing the data's first-pass summary."""
+
+    @abstractmethod
+    def statistics(self, X, weight, resp, anchors) -> Any:
+        """Statistics of a block from given responsibilities of shape (n_components, n_rows).
+
+        `anchors` of shape (n_components, n_features) are points near the components about which
+        sums may be taken.
+        """
+
+    @abstractmethod
+    def kernel(self, params, anchors=None) -> Any:
+        """An object with ``block_rows``, ``statistics(blocks)`` and ``log_joint(X)``.
+
+        ``log_joint(X)`` is log(weight) + log-density, shape (n_components, n_rows). With `anchors`
+        the statistics are taken about these points, whatever it costs.
+        """
+
+    @abstractmethod
+    def m_step(self, stats, previous=None) -> Any:
+        """The parameters that maximise the expected log-likelihood of the statistics."""
+
+    @abstractmethod
+    def better_anchors(self, stats, params) -> np.ndarray | None:
+        """Anchors with which statistics should be collected again, None when they are accurate."""
+
+    @abstractmethod
+    def centers(self, stats) -> np.ndarray:
+        """Component centres of shape (n_components, n_features) that statistics imply."""
+
+    @abstractmethod
+    def n_parameters(self) -> int:
+        """Number of free parameters of the mixture, mixing weights included."""
+
+    @abstractmethod
+    def sample(self, params, counts, rng) -> np.ndarray:
+        """Draw ``counts[k]`` rows from each component, stacked in the order of components."""
+
+    @abstractmethod
+    def permute(self, params, order) -> Any:
+        """The same parameters with components in the given order."""

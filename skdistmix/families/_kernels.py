@@ -1,0 +1,296 @@
+"""Two ways to run the E-step of a Gaussian mixture on a block and add up its statistics.
+
+Both work on feature-major blocks, where every array operation runs along the rows' axis.
+
+* :class:`FeatureKernel`: a Gaussian log-density is linear in phi(x) = [1, x, products of x], so all
+  log-densities of a block are one matrix product and all statistics another. Fast for few
+  features; sums of raw products lose digits when a component is tight against the data's spread.
+* :class:`TriangularKernel`: whitens x - mean by a triangular factor, one component at a time, and
+  takes sums about given anchors. Accurate whatever the offset and the scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from ._base import logsumexp0
+
+__all__ = ["FeatureKernel", "GaussianStatistics", "TriangularKernel", "anchored_sums"]
+
+LOWEST_EXP = -700.0  # exp() of less leaves the normal numbers and the fast path of the library
+RESCUE_BELOW = np.exp(-650.0)
+SMALL_PRODUCT = 1_000_000  # m*n*k up to which BLAS multiplies without packing its operands
+WORK_BYTES = 4_500_000  # size of a block's work arrays: fewer, larger calls release the GIL less
+NEGLIGIBLE = 1e-16  # responsibilities below do not change a sum of float64
+
+
+@dataclass(frozen=True)
+class GaussianStatistics:
+    """Sums over rows, weighted by responsibilities; adding two gives those of all rows.
+
+    Attributes
+    ----------
+    weight : float
+        Sum of row weights.
+    log_likelihood : float
+    counts : ndarray of shape (n_components,)
+    first : ndarray of shape (n_components, n_features)
+        Sums of x - anchor.
+    second : ndarray of shape (n_components, n_features, n_features), (n_components, n_features), \
+(n_components,) or None
+        Sums of (x - anchor)(x - anchor)', their diagonals, their traces, or nothing.
+    anchors : ndarray of shape (n_components, n_features)
+        The same in all values that are added.
+    """
+
+    weight: float
+    log_likelihood: float
+    counts: np.ndarray
+    first: np.ndarray
+    second: np.ndarray | None
+    anchors: np.ndarray
+
+    def __add__(self, other: GaussianStatistics) -> GaussianStatistics:
+        sums = (getattr(self, f.name) for f in fields(self)[:-1])
+        others = (getattr(other, f.name) for f in fields(other)[:-1])
+        added = (None if a is None else a + b for a, b in zip(sums, others, strict=True))
+        return GaussianStatistics(*added, self.anchors)
+
+
+# --------------------------------------------------------------------------- features
+
+
+@dataclass(frozen=True)
+class FeatureKernel:
+    """E-step and statistics as two matrix products over features of centred rows.
+
+    Attributes
+    ----------
+    products : {"outer", "square", "norm"}
+        The quadratic features: upper triangle of z z', its diagonal, or its trace.
+    center : ndarray of shape (n_features,)
+        Rows enter as z = x - center.
+    theta : ndarray of shape (n_components, p)
+        log(weight) + log-density = theta @ phi, phi = [1, z, quadratic features].
+    peak : float
+        An upper bound of all log-densities; densities are computed relative to it.
+    whitening : ndarray of shape (n_features, n_features) or None
+        With "norm": the feature is the squared norm of whitening' z.
+    """
+
+    products: str
+    center: np.ndarray
+    theta: np.ndarray
+    peak: float
+    whitening: np.ndarray | None = None
+
+    @property
+    def width(self) -> int:
+        """Rows of a sub-block: small enough for BLAS's path for small products."""
+        K, p = self.theta.shape
+        width = int(np.clip(SMALL_PRODUCT // (K * p), 200, 4000)) // 8 * 8
+        return width - 8 if width % 512 == 0 else width  # such strides collide in the cache
+
+    @property
+    def block_rows(self) -> int:
+        """Rows of a block: a whole number of sub-blocks."""
+        K, p = self.theta.shape
+        return self.width * int(np.clip(WORK_BYTES // (8 * (K + p) * self.width), 1, 32))
+
+    def log_joint(self, X: np.ndarray) -> np.ndarray:
+        """log(weight) + log-density of each row, shape (n_components, n_rows)."""
+        phi = self._features(X, None)
+        return np.concatenate(list(self.theta @ phi), axis=1)[:, : len(X)]
+
+    def statistics(self, blocks: Iterable) -> GaussianStatistics | None:
+        """Statistics of all rows of the blocks, under this kernel's parameters."""
+        K, p = self.theta.shape
+        sums, total, weight, phi = np.zeros((K, p)), 0.0, 0.0, None
+        theta = self.theta.copy()
+        theta[:, 0] -= self.peak
+        for block in blocks:
+            phi = self._features(block.X, phi)
+            n_rows = len(block.X)
+            w = _padded(block.weight, n_rows, phi)
+            resp = theta @ phi  # (n_subblocks, n_components, width)
+            np.maximum(resp, LOWEST_EXP, out=resp)
+            np.exp(resp, out=resp)
+            density = resp.sum(axis=1)
+            if density.min() < RESCUE_BELOW:
+                total += _rescue(theta, phi, resp, density, w)
+            logs = np.log(density)
+            np.divide(1.0 if w is None else w, density, out=density)
+            resp *= density[:, None]
+            sums += (resp @ phi.transpose(0, 2, 1)).sum(axis=0)
+            block_weight = n_rows if block.weight is None else block.weight.sum()
+            total += (logs.sum() if w is None else np.vdot(w, logs)) + self.peak * block_weight
+            weight += block_weight
+        return None if phi is None else self._unpacked(sums, weight, total)
+
+    def _features(self, X: np.ndarray, work: np.ndarray | None) -> np.ndarray:
+        """phi of shape (n_subblocks, p, width); rows that pad the last sub-block are zero."""
+        n_rows, d = X.shape
+        width = min(self.width, n_rows) if work is None else work.shape[2]
+        n_sub = -(-n_rows // width)
+        if work is None or len(work) < n_sub:
+            work = np.empty((n_sub, self.theta.shape[1], width))
+            work[:, 0] = 1.0
+        phi = work[:n_sub]
+        z = phi[:, 1 : d + 1]  # (n_subblocks, n_features, width)
+        whole = n_rows // width
+        rows = X[: whole * width].reshape(whole, width, d)
+        np.subtract(rows.transpose(0, 2, 1), self.center[:, None], out=z[:whole])
+        if whole < n_sub:
+            rest = n_rows - whole * width
+            np.subtract(X[whole * width :].T, self.center[:, None], out=z[-1, :, :rest])
+            z[-1, :, rest:] = 0.0
+        if self.products == "outer":
+            at = d + 1
+            for j in range(d):
+                np.multiply(z[:, j:], z[:, j : j + 1], out=phi[:, at : at + d - j])
+                at += d - j
+        elif self.products == "square":
+            np.multiply(z, z, out=phi[:, d + 1 :])
+        else:
+            y = z if self.whitening is None else self.whitening.T @ z
+            np.einsum("bdm,bdm->bm", y, y, out=phi[:, d + 1])
+        return phi
+
+    def _unpacked(self, sums: np.ndarray, weight: float, total: float) -> GaussianStatistics:
+        K, d = len(sums), len(self.center)
+        first, rest = sums[:, 1 : d + 1].copy(), sums[:, d + 1 :]
+        if self.products == "outer":
+            i, j = np.triu_indices(d)
+            second = np.empty((K, d, d))
+            second[:, i, j] = second[:, j, i] = rest
+        elif self.products == "square":
+            second = rest.copy()
+        else:
+            second = None if self.whitening is not None else rest[:, 0].copy()
+        anchors = np.broadcast_to(self.center, (K, d))
+        return GaussianStatistics(
+            float(weight), float(total), sums[:, 0].copy(), first, second, anchors
+        )
+
+
+def _padded(weight, n_rows: int, phi: np.ndarray) -> np.ndarray | None:
+    """Weights shaped (n_subblocks, width), zero for padding; None when all would be one."""
+    n_sub, _, width = phi.shape
+    if weight is None and n_sub * width == n_rows:
+        return None
+    w = np.zeros(n_sub * width)
+    w[:n_rows] = 1.0 if weight is None else weight
+    return w.reshape(n_sub, width)
+
+
+def _rescue(theta, phi, resp, density, w) -> float:
+    """Redo rows so far from every component that their densities left the range of exp.
+
+    Sets their entries of `resp` and `density` relative to their own largest log-density; returns
+    the weighted sum of these largest log-densities.
+    """
+    sub, column = np.nonzero(density < RESCUE_BELOW)
+    log_joint = phi[sub, :, column] @ theta.T  # (n_rescued, n_components)
+    top = log_joint.max(axis=1)
+    relative = np.exp(log_joint - top[:, None])
+    resp[sub, :, column] = relative
+    density[sub, column] = relative.sum(axis=1)
+    return float(top.sum() if w is None else w[sub, column] @ top)
+
+
+# --------------------------------------------------------------------------- triangular
+
+
+@dataclass(frozen=True)
+class TriangularKernel:
+    """E-step by whitening, statistics about anchors over the rows that matter.
+
+    Attributes
+    ----------
+    means : ndarray of shape (n_components, n_features)
+    factors : ndarray of shape (n_components, n_features, n_features) or (n_components, n_features)
+        Upper triangular U with precision U U', or the square roots of diagonal precisions.
+    log_norm : ndarray of shape (n_components,)
+        log(weight) + log-density at the mean.
+    anchors : ndarray of shape (n_components, n_features)
+    """
+
+    means: np.ndarray
+    factors: np.ndarray
+    log_norm: np.ndarray
+    anchors: np.ndarray
+
+    @property
+    def block_rows(self) -> int:
+        K, d = self.means.shape
+        return int(np.clip(WORK_BYTES // (8 * (2 * d + K)), 512, 8000)) // 8 * 8
+
+    def log_joint(self, X: np.ndarray) -> np.ndarray:
+        """log(weight) + log-density of each row, shape (n_components, n_rows)."""
+        Z = np.ascontiguousarray(X.T, dtype=np.float64)  # (n_features, n_rows)
+        out = np.empty((len(self.means), len(X)))
+        centred, y = np.empty_like(Z), np.empty_like(Z)
+        for k, mean in enumerate(self.means):
+            np.subtract(Z, mean[:, None], out=centred)
+            if self.factors.ndim == 3:
+                _whiten(self.factors[k], centred, y)
+            else:
+                np.multiply(centred, self.factors[k][:, None], out=y)
+            np.multiply(y, y, out=y)
+            np.sum(y, axis=0, out=out[k])
+        out *= -0.5
+        out += self.log_norm[:, None]
+        return out
+
+    def statistics(self, blocks: Iterable) -> GaussianStatistics | None:
+        """Statistics of all rows of the blocks, under this kernel's parameters."""
+        result = None
+        for block in blocks:
+            resp = self.log_joint(block.X)
+            norm = logsumexp0(resp)
+            resp -= norm
+            np.maximum(resp, LOWEST_EXP, out=resp)
+            np.exp(resp, out=resp)
+            w = block.weight
+            part = anchored_sums(
+                block.X, w, resp, self.anchors, full=self.factors.ndim == 3,
+                log_likelihood=float(norm.sum() if w is None else w @ norm),
+            )  # fmt: skip
+            result = part if result is None else result + part
+        return result
+
+
+def _whiten(U: np.ndarray, centred: np.ndarray, out: np.ndarray) -> None:
+    """``out = U' @ centred``, skipping blocks of U that are zero below its diagonal."""
+    d = len(U)
+    n_parts = max(1, round(d / 24))
+    bounds = [d * i // n_parts for i in range(n_parts + 1)]
+    for a, b in zip(bounds[:-1], bounds[1:], strict=True):
+        np.matmul(U[:b, a:b].T, centred[:b], out=out[a:b])
+
+
+def anchored_sums(X, weight, resp, anchors, full: bool, log_likelihood=0.0) -> GaussianStatistics:
+    """Statistics of a block from responsibilities of shape (n_components, n_rows).
+
+    Only rows whose responsibility can change a sum are visited: in separated data that is about
+    one component a row.
+    """
+    K, d = anchors.shape
+    counts, first = np.zeros(K), np.zeros((K, d))
+    second = np.zeros((K, d, d) if full else (K, d))
+    for k in range(K):
+        rows = np.flatnonzero(resp[k] > NEGLIGIBLE)
+        if len(rows) == 0:
+            continue
+        r = resp[k].take(rows)
+        if weight is not None:
+            r *= weight.take(rows)
+        diff = X.take(rows, axis=0) - anchors[k]
+        weighted = diff * r[:, None]
+        counts[k], first[k] = r.sum(), weighted.sum(axis=0)
+        second[k] = diff.T @ weighted if full else np.einsum("ij,ij->j", diff, weighted)
+    total = float(len(X) if weight is None else weight.sum())
+    return GaussianStatistics(total, log_likelihood, counts, first, second, anchors)

@@ -1,0 +1,5 @@
+"""Mixture models fitted to sharded data."""
+
+from ._distributed_gmm import DistributedGMM
+
+__all__ = ["DistributedGMM"]

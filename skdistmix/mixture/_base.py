@@ -1,0 +1,266 @@
+"""What the mixture estimators share: reading input, posterior quantities, criteria."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from abc import abstractmethod
+from functools import partial
+
+import numpy as np
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .._compute import Workers
+from .._em import Score, score_pass
+from .._shards import ArrayShard, FrameShard, Shards, as_shards, cut_rows, is_sharded
+from ..families._base import logsumexp0
+
+__all__ = ["BaseMixture", "validated_shards"]
+
+UNFINISHED_GAP = 2.0  # log-likelihood still to gain above which criteria mislead
+
+
+def validated_shards(
+    estimator, X, *, reset: bool, n_shards: int | None = None, min_rows=1
+) -> Shards:
+    """X as shards, with the number (and names) of features noted or checked on the estimator.
+
+    Rows are not read here; they are checked as they are read.
+    """
+    if is_sharded(X):
+        shards = as_shards(X, n_shards)
+        first = shards[0]
+        if isinstance(first, FrameShard):
+            sample = first.frame
+            if tuple(sample.columns) != first.columns:
+                sample = sample[list(first.columns)]
+        else:
+            sample = (
+                first.array if isinstance(first, ArrayShard) else np.empty((1, first.n_features))
+            )
+        validate_data(estimator, sample, reset=reset, skip_check_array=True)
+    elif hasattr(X, "columns") and getattr(X, "ndim", len(getattr(X, "shape", ()))) == 2:
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        shards = cut_rows(X, n_shards or 1)
+    else:
+        X = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            dtype="numeric",
+            ensure_all_finite=False,
+            ensure_min_samples=min_rows,
+        )
+        shards = cut_rows(X, n_shards or 1)
+    if shards.n_rows < min_rows:
+        raise ValueError(
+            f"Found array with {shards.n_rows} sample(s) in {len(shards)} shard(s) while a minimum "
+            f"of {min_rows} is required by {type(estimator).__name__}."
+        )
+    return shards
+
+
+class BaseMixture(DensityMixin, BaseEstimator):
+    """Prediction, scoring and criteria of a fitted mixture, shard by shard.
+
+    A subclass provides `_family_and_params`, the family and its fitted parameters.
+    """
+
+    @abstractmethod
+    def _family_and_params(self):
+        """The prepared family and the fitted parameters."""
+
+    def predict(self, X):
+        """Most probable component of each row.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features), list, path, glob or Shards
+            As for `fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), or one array a shard
+            A list for a list (or Shards), a generator of arrays for a path or glob.
+        """
+        return self._rows(X, _labels)
+
+    def predict_proba(self, X):
+        """Posterior probabilities of the components for each row.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features), list, path, glob or Shards
+            As for `fit`.
+
+        Returns
+        -------
+        resp : ndarray of shape (n_samples, n_components), or one array a shard
+            A list for a list (or Shards), a generator of arrays for a path or glob.
+        """
+        return self._rows(X, _posteriors)
+
+    def score_samples(self, X):
+        """Log-density of each row.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features), list, path, glob or Shards
+            As for `fit`.
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_samples,), or one array a shard
+            A list for a list (or Shards), a generator of arrays for a path or glob.
+        """
+        return self._rows(X, _log_densities)
+
+    def score(self, X, y=None, sample_weight=None):
+        """Mean log-density of the rows.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features), list, path, glob or Shards
+            As for `fit`.
+        y : ignored
+        sample_weight : array-like of shape (n_samples,) or list of arrays, optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+        """
+        return self._score(X, sample_weight).mean
+
+    def bic(self, X, sample_weight=None):
+        """Bayesian information criterion (Schwarz 1978), the smaller the better.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features), list, path, glob or Shards
+            As for `fit`.
+        sample_weight : array-like of shape (n_samples,) or list of arrays, optional
+            Weights of the rows; their sum takes the place of n.
+
+        Returns
+        -------
+        float
+            -2 log L + p log n.
+        """
+        self._warn_if_unfinished()
+        return self._score(X, sample_weight).bic(self.n_parameters_)
+
+    def aic(self, X, sample_weight=None):
+        """Akaike's information criterion (1974), the smaller the better.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features), list, path, glob or Shards
+            As for `fit`.
+        sample_weight : array-like of shape (n_samples,) or list of arrays, optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            -2 log L + 2 p.
+        """
+        self._warn_if_unfinished()
+        return self._score(X, sample_weight).aic(self.n_parameters_)
+
+    def icl(self, X, sample_weight=None):
+        """Integrated completed likelihood (Biernacki, Celeux and Govaert 2000), smaller is better.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features), list, path, glob or Shards
+            As for `fit`.
+        sample_weight : array-like of shape (n_samples,) or list of arrays, optional
+            Weights of the rows; their sum takes the place of n.
+
+        Returns
+        -------
+        float
+            BIC + 2 x the entropy of the posterior probabilities. R's mclust uses
+            -2 x sum log max_k instead of the entropy, and the opposite sign.
+        """
+        self._warn_if_unfinished()
+        return self._score(X, sample_weight).icl(self.n_parameters_)
+
+    def sample(self, n_samples=1):
+        """Draw rows from the fitted mixture.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+        y : ndarray of shape (n_samples,)
+            The component of each row; rows are in the order of components.
+        """
+        check_is_fitted(self)
+        if n_samples < 1:
+            raise ValueError(
+                f"Invalid value for 'n_samples': {n_samples}. The sampling requires at least one sample."
+            )
+        family, params = self._family_and_params()
+        rng = check_random_state(self.random_state)
+        counts = rng.multinomial(n_samples, params.weights / params.weights.sum())
+        return family.sample(params, counts, rng), np.repeat(np.arange(len(counts)), counts)
+
+    def _rows(self, X, function):
+        """`function` of the log-joint matrix for all rows, in the form that X came in."""
+        check_is_fitted(self)
+        shards = validated_shards(self, X, reset=False)
+        family, params = self._family_and_params()
+        body = partial(_of_block, kernel=family.kernel(params), function=function)
+        if isinstance(X, (str, os.PathLike)):
+            return (self._map_rows(body, shards[i : i + 1])[0] for i in range(len(shards)))
+        results = self._map_rows(body, shards)
+        return results if is_sharded(X) else results[0]
+
+    def _map_rows(self, body, shards):
+        with Workers(self.n_jobs) as workers:
+            block_rows = body.keywords["kernel"].block_rows
+            results = workers.map_rows(body, shards, block_rows, check=True)
+        empty = body.keywords["function"](np.empty((self.n_components, 0)))
+        return [empty if r is None else r for r in results]
+
+    def _score(self, X, sample_weight) -> Score:
+        check_is_fitted(self)
+        shards = validated_shards(self, X, reset=False).with_weights(sample_weight)
+        with Workers(self.n_jobs) as workers:
+            return score_pass(workers.map_reduce, shards, *self._family_and_params(), check=True)
+
+    def _warn_if_unfinished(self):
+        if getattr(self, "convergence_gap_", 0.0) > UNFINISHED_GAP:
+            warnings.warn(
+                "The fit stopped with more than 2 units of log-likelihood still to gain (see "
+                "convergence_gap_), so criteria of different models may be ranked wrongly. Fit with "
+                "tol='likelihood', or a smaller tol and a larger max_iter.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+
+def _of_block(block, kernel, function):
+    return function(kernel.log_joint(block.X))
+
+
+def _labels(log_joint):
+    return log_joint.argmax(axis=0)
+
+
+def _posteriors(log_joint):
+    if log_joint.shape[1] == 0:
+        return np.empty((0, len(log_joint)))
+    return np.ascontiguousarray(np.exp(log_joint - logsumexp0(log_joint)).T)
+
+
+def _log_densities(log_joint):
+    return logsumexp0(log_joint)

@@ -1,0 +1,131 @@
+"""From the starting parameters of an estimator to the parameters that EM starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .._seeding import (
+    GivenResponsibilities,
+    RandomResponsibilities,
+    kmeans_parallel,
+    kmeans_plusplus,
+    params_from_centers,
+    params_from_responsibilities,
+    random_rows,
+)
+from .._shards import split_rows
+from ..families import GaussianParams
+
+__all__ = ["Start", "starting_params"]
+
+CENTERS = {
+    "k-means||": kmeans_parallel,
+    "kmeans": kmeans_parallel,
+    "k-means++": kmeans_plusplus,
+    "random_from_data": random_rows,
+}
+
+
+@dataclass(frozen=True)
+class Start:
+    """Checked starting values: a method's name or responsibilities, and given parameters."""
+
+    method: str | GivenResponsibilities
+    weights: np.ndarray | None
+    means: np.ndarray | None
+    factors: np.ndarray | None
+
+    @classmethod
+    def checked(cls, estimator, family, shards) -> Start:
+        """Starting values of an estimator, checked before any row is read.
+
+        Raises
+        ------
+        ValueError
+            If a shape, a weight, a label or a precision is wrong.
+        """
+        K, d = estimator.n_components, shards.n_features
+        method = estimator.init_params
+        if not isinstance(method, str):
+            method = GivenResponsibilities(_given(method, shards, K), K)
+        weights, means, precisions = (
+            None if value is None else np.array(value, dtype=np.float64)
+            for value in (estimator.weights_init, estimator.means_init, estimator.precisions_init)
+        )
+        _check_shape("weights_init", weights, (K,))
+        if weights is not None and not (np.all(weights >= 0) and np.isclose(weights.sum(), 1.0)):
+            raise ValueError(
+                f"weights_init must be at least 0 and sum to 1, got {weights} (sum {weights.sum():g})."
+            )
+        _check_shape("means_init", means, (K, d))
+        shape = family.of_covariance(np.eye(d)).shape
+        _check_shape("precisions_init", precisions, (K, *shape) if family.per_component else shape)
+        factors = None if precisions is None else family.factors_of_precisions(precisions)
+        return cls(method, weights, means, factors)
+
+
+def starting_params(map_reduce, shards, family, start: Start, seed: int) -> GaussianParams:
+    """Parameters to start EM from; rows are read only for what is not given."""
+    K = family.n_components
+    given = (start.weights, start.means, start.factors)
+    if all(value is not None for value in given):
+        return GaussianParams(
+            start.weights, start.means, family.covariances_of_factors(start.factors), start.factors
+        )
+    if not isinstance(start.method, str):
+        params = params_from_responsibilities(map_reduce, shards, family, start.method)
+    elif start.means is not None:
+        params = params_from_centers(map_reduce, shards, family, start.means)
+    elif start.method == "random":
+        resp_of = RandomResponsibilities(K, seed)
+        params = params_from_responsibilities(map_reduce, shards, family, resp_of)
+    else:
+        centers = CENTERS[start.method](map_reduce, shards, K, seed)
+        params = params_from_centers(map_reduce, shards, family, centers)
+    if start.weights is not None:
+        params = replace(params, weights=start.weights)
+    if start.means is not None:
+        params = replace(params, means=start.means)
+    if start.factors is not None:
+        params = replace(
+            params,
+            covariances=family.covariances_of_factors(start.factors),
+            precisions_cholesky=start.factors,
+        )
+    return params
+
+
+def _given(values, shards, n_components: int) -> np.ndarray:
+    """Labels or responsibilities of all rows as one checked array."""
+    parts = split_rows(values, shards, "init_params", ndim=(1, 2))
+    values = np.concatenate(parts)
+    if values.ndim == 1:
+        labels = values.astype(np.int64)
+        if not np.array_equal(labels, values) or labels.min() < 0 or labels.max() >= n_components:
+            raise ValueError(
+                f"Labels in init_params must be whole numbers from 0 to {n_components - 1}, got "
+                f"values from {values.min():g} to {values.max():g}."
+            )
+        missing = np.setdiff1d(np.arange(n_components), labels)
+        if len(missing):
+            raise ValueError(f"No row has the label(s) {missing[:5].tolist()} in init_params.")
+        return labels
+    if values.shape[1] != n_components:
+        raise ValueError(
+            f"Responsibilities in init_params have shape {values.shape}: expected "
+            f"({shards.n_rows}, {n_components}), one column a component."
+        )
+    if not np.all(values >= 0) or not np.allclose(values.sum(axis=1), 1.0):
+        raise ValueError(
+            "Responsibilities in init_params must be at least 0 and sum to 1 in each row."
+        )
+    return values
+
+
+def _check_shape(name: str, value: np.ndarray | None, shape: tuple) -> None:
+    if value is not None and value.shape != shape:
+        raise ValueError(f"{name} should have the shape {shape}, but got {value.shape}.")
+    if value is not None and not np.isfinite(value).all():
+        raise ValueError(f"{name} contains NaN or infinity.")
