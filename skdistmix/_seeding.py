@@ -31,6 +31,7 @@ OVERSAMPLING = 2.0  # candidates a round, in units of the number of clusters
 N_ROUNDS = 5
 N_RESTARTS = 4  # of the clustering of candidates, which costs next to nothing
 CANDIDATE_ITER = 100  # Lloyd iterations on candidates
+SAMPLE_STAGE = 2**32  # stages of random numbers: rounds count up from 0, the sample stands apart
 
 
 # --------------------------------------------------------------------------- random numbers
@@ -91,7 +92,7 @@ def _race(blocks, size, seed, stage, centers=None):
     for block in blocks:
         chance = np.ones(len(block.X)) if block.weight is None else block.weight
         if centers is not None:
-            chance = chance * squared_distances(block.X, centers).min(axis=0)
+            chance = chance * squared_distance(block.X, centers)
         with np.errstate(divide="ignore"):
             keys = -np.log(uniforms(seed, stage, block.rows)[:, 0]) / chance
         part = RowRace.run(keys, block.X, size)
@@ -99,19 +100,65 @@ def _race(blocks, size, seed, stage, centers=None):
     return winners
 
 
+@dataclass(frozen=True)
+class RowSample:
+    """Some rows and their weights."""
+
+    X: np.ndarray
+    weight: np.ndarray
+
+    def __add__(self, other: RowSample) -> RowSample:
+        return RowSample(
+            np.concatenate([self.X, other.X]), np.concatenate([self.weight, other.weight])
+        )
+
+
+def bounded_sample(map_reduce: Callable, shards, size: int, seed: int):
+    """Shards themselves if they are small, otherwise about `size` random rows of them in memory."""
+    if shards.n_rows <= 2 * size:
+        return shards
+    sample = map_reduce(partial(_sample, share=size / shards.n_rows, seed=seed), shards)
+    return cut_rows(sample.X, 1).with_weights(sample.weight)
+
+
+def _sample(blocks, share, seed):
+    total = None
+    for block in blocks:
+        keep = np.flatnonzero(uniforms(seed, SAMPLE_STAGE, block.rows)[:, 0] < share)
+        weight = np.ones(len(keep)) if block.weight is None else block.weight[keep]
+        part = RowSample(np.asarray(block.X[keep], dtype=np.float64), weight)
+        total = part if total is None else total + part
+    return total
+
+
 # --------------------------------------------------------------------------- k-means
 
 
-def squared_distances(X: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """Squared distances of shape (n_centers, n_rows)."""
+def nearest(X: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest centre of each row and the squared distance to it, both of shape (n_rows,)."""
+    Z, C, square = _about_centers(X, centers)
+    # Row-major here: argmin along the last axis is several times faster than along the first.
+    part = Z @ (-2.0 * C.T)  # (n_rows, n_centers)
+    part += square
+    labels = part.argmin(axis=1)
+    squared = part[np.arange(len(labels)), labels] + np.einsum("ij,ij->i", Z, Z)
+    return labels, np.maximum(squared, 0.0, out=squared)
+
+
+def squared_distance(X: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """Squared distance of each row to its nearest centre, shape (n_rows,)."""
+    Z, C, square = _about_centers(X, centers)
+    part = (-2.0 * C) @ Z.T  # (n_centers, n_rows)
+    part += square[:, None]
+    squared = part.min(axis=0) + np.einsum("ij,ij->i", Z, Z)
+    return np.maximum(squared, 0.0, out=squared)
+
+
+def _about_centers(X, centers):
+    """Rows and centres about the centres' mean, and the squared norms of the centres."""
     origin = centers.mean(axis=0)
-    Z = np.subtract(X.T, origin[:, None], dtype=np.float64)  # (n_features, n_rows)
-    Z = np.ascontiguousarray(Z)
     C = centers - origin
-    out = (-2.0 * C) @ Z
-    out += np.einsum("kj,kj->k", C, C)[:, None]
-    out += np.einsum("ji,ji->i", Z, Z)
-    return np.maximum(out, 0.0, out=out)
+    return X - origin, C, np.einsum("kj,kj->k", C, C)
 
 
 @dataclass(frozen=True)
@@ -145,7 +192,7 @@ class Candidates:
 def _draw_candidates(blocks, centers, seed, stage, expected):
     total = None
     for block in blocks:
-        chance = squared_distances(block.X, centers).min(axis=0)
+        chance = squared_distance(block.X, centers)
         if block.weight is not None:
             chance *= block.weight
         with np.errstate(divide="ignore"):
@@ -232,13 +279,11 @@ def _cluster_sums(blocks, centers):
     total = None
     K = len(centers)
     for block in blocks:
-        distances = squared_distances(block.X, centers)
-        labels = distances.argmin(axis=0)
-        nearest = distances[labels, np.arange(len(labels))]
+        labels, squared = nearest(block.X, centers)
         w = np.ones(len(labels)) if block.weight is None else block.weight
         diff = (block.X - centers[labels]) * w[:, None]
         sums = np.stack([np.bincount(labels, column, minlength=K) for column in diff.T], axis=1)
-        part = ClusterSums(np.bincount(labels, w, minlength=K), sums, float(w @ nearest))
+        part = ClusterSums(np.bincount(labels, w, minlength=K), sums, float(w @ squared))
         total = part if total is None else total + part
     return total
 
@@ -296,11 +341,10 @@ def params_from_responsibilities(map_reduce: Callable, shards, family, resp_of: 
 
 
 def _nearest_statistics(blocks, family, centers, anchors):
-    def nearest(block):
-        labels = squared_distances(block.X, centers).argmin(axis=0)
-        return one_hot(labels, len(centers))
+    def resp_of(block):
+        return one_hot(nearest(block.X, centers)[0], len(centers))
 
-    return _given_statistics(blocks, family, nearest, anchors)
+    return _given_statistics(blocks, family, resp_of, anchors)
 
 
 def _given_statistics(blocks, family, resp_of, anchors):

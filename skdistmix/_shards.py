@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from sklearn.utils.validation import check_array
@@ -269,7 +270,7 @@ def split_rows(values, shards: Shards, what: str, ndim=(1,), dtype=np.float64) -
     if per_shard and not (len(values) == shards.n_rows and len(shards) == 1):
         if len(values) != len(shards):
             raise ValueError(
-                f"{what} has {len(values)} arrays, X has {len(shards)} shards: give one array a shard."
+                f"{what} has {len(values)} arrays, X has {len(shards)} shards: give one a shard."
             )
         parts = [np.asarray(v, dtype=dtype) for v in values]
     else:
@@ -278,9 +279,9 @@ def split_rows(values, shards: Shards, what: str, ndim=(1,), dtype=np.float64) -
         values = np.asarray(values, dtype=dtype)
         if len(values) != shards.n_rows:
             raise ValueError(
-                f"{what} has shape {values.shape}, X has {shards.n_rows} rows: give one value a row."
+                f"{what} has shape {values.shape}, X has {shards.n_rows} rows: give one a row."
             )
-        parts = [values[a:b] for a, b in zip(shards.offsets[:-1], shards.offsets[1:], strict=True)]
+        parts = [values[a:b] for a, b in pairwise(shards.offsets)]
     for part, shard in zip(parts, shards, strict=True):
         if part.ndim not in ndim or len(part) != shard.n_rows:
             raise ValueError(
@@ -335,8 +336,8 @@ def as_shards(X, n_shards: int | None = None) -> Shards:
         shards = X if isinstance(X, Shards) else _from_pieces(X)
         if n_shards is not None and n_shards != len(shards):
             raise ValueError(
-                f"n_shards={n_shards}, but X comes in {len(shards)} pieces, which are not cut again. "
-                "Leave n_shards=None for data in pieces."
+                f"n_shards={n_shards}, but X comes in {len(shards)} pieces, which are not cut "
+                "again. Leave n_shards=None for data in pieces."
             )
         return shards
     if not _is_frame(X):
@@ -356,7 +357,7 @@ def cut_rows(X, n_shards: int) -> Shards:
     return Shards(
         [
             _one_shard(pieces[a:b], f"shard {i} (rows {a} to {b - 1})")
-            for i, (a, b) in enumerate(zip(bounds[:-1], bounds[1:], strict=True))
+            for i, (a, b) in enumerate(pairwise(bounds))
         ]
     )
 
@@ -452,7 +453,7 @@ def _npy_shard(path: str, name: str) -> Shard:
 
 
 def _agree(shards: list[Shard]) -> list[Shard]:
-    """Check that shards have the same columns; bring columns of frames into the first one's order."""
+    """Check that shards have the same columns, and bring frames to the first one's order."""
     if not shards:
         raise ValueError("X is an empty list: at least one shard is required.")
     first = shards[0]
@@ -471,8 +472,8 @@ def _agree(shards: list[Shard]) -> list[Shard]:
                 reordered.append(shard.name)
         if shard.n_features != first.n_features:
             raise ValueError(
-                f"{shard.name} has {shard.n_features} features, {first.name} has {first.n_features}: "
-                "all shards must have the same number of columns."
+                f"{shard.name} has {shard.n_features} features, {first.name} has "
+                f"{first.n_features}: all shards must have the same number of columns."
             )
     if reordered:
         more = f" and {len(reordered) - 3} more" if len(reordered) > 3 else ""

@@ -108,7 +108,6 @@ class GaussianFamily(Family):
         """The fast kernel where raw products are accurate enough, otherwise the safe one."""
         if anchors is None and self._features_are_accurate(params):
             return self._feature_kernel(params)
-        K, d = params.means.shape
         factors = self._component_factors(params)
         return TriangularKernel(
             params.means,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 
@@ -268,7 +269,7 @@ def _whiten(U: np.ndarray, centred: np.ndarray, out: np.ndarray) -> None:
     d = len(U)
     n_parts = max(1, round(d / 24))
     bounds = [d * i // n_parts for i in range(n_parts + 1)]
-    for a, b in zip(bounds[:-1], bounds[1:], strict=True):
+    for a, b in pairwise(bounds):
         np.matmul(U[:b, a:b].T, centred[:b], out=out[a:b])
 
 

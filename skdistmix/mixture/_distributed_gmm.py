@@ -45,8 +45,8 @@ class DistributedGMM(BaseMixture):
         Largest number of EM iterations.
     n_init : int, default=1
         Number of starts; the one with the highest likelihood is kept.
-    init_params : {"k-means||", "kmeans", "k-means++", "random", "random_from_data"}, array-like or \
-list of arrays, default="k-means||"
+    init_params : {"k-means||", "kmeans", "k-means++", "random", "random_from_data"}, array-like \
+or list of arrays, default="k-means||"
         How EM starts. "k-means||": scalable k-means++ and Lloyd's algorithm on its candidates
         ("kmeans" is an alias); "k-means++": one pass over the data a component;
         "random_from_data": K random rows as centres; "random": random responsibilities. Or known
@@ -65,8 +65,9 @@ list of arrays, default="k-means||"
     n_jobs : int, optional
         Number of workers. None means all cores this process may use, as threads, outside any
         joblib context (as scikit-learn's OpenMP estimators do), and what the context says inside
-        one; -1 means all. Any joblib backend works: ``with joblib.parallel_config("loky", n_jobs=4)``.
-        The result does not depend on it, to the last bit.
+        one; -1 means all. Any joblib backend works, as in
+        ``with joblib.parallel_config("loky", n_jobs=4): ...``. The result does not depend on it,
+        to the last bit.
     random_state : int, RandomState instance or None, default=None
         Seed of the start and of `sample`.
     verbose : int, default=0
@@ -301,8 +302,8 @@ list of arrays, default="k-means||"
         n_distinct = len(moments.distinct)
         if n_distinct < self.n_components:
             raise ValueError(
-                f"X has {n_distinct} distinct row(s) of positive weight in {shards.n_rows} rows, fewer "
-                f"than n_components={self.n_components}: use fewer components."
+                f"X has {n_distinct} distinct row(s) of positive weight in {shards.n_rows} rows, "
+                f"fewer than n_components={self.n_components}: use fewer components."
             )
         constant = np.flatnonzero(moments.low == moments.high)
         if len(constant):

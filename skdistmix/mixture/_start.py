@@ -9,6 +9,7 @@ import numpy as np
 from .._seeding import (
     GivenResponsibilities,
     RandomResponsibilities,
+    bounded_sample,
     kmeans_parallel,
     kmeans_plusplus,
     params_from_centers,
@@ -19,6 +20,8 @@ from .._shards import split_rows
 from ..families import GaussianParams
 
 __all__ = ["Start", "starting_params"]
+
+SEEDING_ROWS = 100_000  # centres are looked for in a random sample of about this size
 
 CENTERS = {
     "k-means||": kmeans_parallel,
@@ -56,9 +59,7 @@ class Start:
         )
         _check_shape("weights_init", weights, (K,))
         if weights is not None and not (np.all(weights >= 0) and np.isclose(weights.sum(), 1.0)):
-            raise ValueError(
-                f"weights_init must be at least 0 and sum to 1, got {weights} (sum {weights.sum():g})."
-            )
+            raise ValueError(f"weights_init must be at least 0 and sum to 1, got {weights}.")
         _check_shape("means_init", means, (K, d))
         shape = family.of_covariance(np.eye(d)).shape
         _check_shape("precisions_init", precisions, (K, *shape) if family.per_component else shape)
@@ -82,7 +83,8 @@ def starting_params(map_reduce, shards, family, start: Start, seed: int) -> Gaus
         resp_of = RandomResponsibilities(K, seed)
         params = params_from_responsibilities(map_reduce, shards, family, resp_of)
     else:
-        centers = CENTERS[start.method](map_reduce, shards, K, seed)
+        seeding_rows = bounded_sample(map_reduce, shards, max(SEEDING_ROWS, 1000 * K), seed)
+        centers = CENTERS[start.method](map_reduce, seeding_rows, K, seed)
         params = params_from_centers(map_reduce, shards, family, centers)
     if start.weights is not None:
         params = replace(params, weights=start.weights)
