@@ -55,8 +55,9 @@ class Workers:
             in_processes, self.n_workers = resolve_backend(self.n_jobs)
             stack.enter_context(single_threaded_blas())
             if in_processes:
+                streams = getattr(get_active_backend()[0], "supports_return_generator", False)
                 self._parallel = stack.enter_context(
-                    Parallel(n_jobs=self.n_workers, return_as="generator")
+                    Parallel(self.n_workers, return_as="generator" if streams else "list")
                 )
             elif self.n_workers > 1:
                 # joblib says how many threads run, but does not run them: it polls its thread

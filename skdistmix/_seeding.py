@@ -177,7 +177,7 @@ class Candidates:
     @classmethod
     def of(cls, cost, scores, X, expected) -> Candidates:
         """Keep the rows that the cost so far allows."""
-        keep = scores * cost < expected
+        keep = scores < (expected / cost if cost > 0 else np.inf)
         return cls(cost, scores[keep], X[keep], expected)
 
     def __add__(self, other: Candidates) -> Candidates:

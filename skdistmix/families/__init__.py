@@ -9,10 +9,10 @@ from ._gaussian import (
     GAUSSIAN_FAMILIES,
     DiagonalGaussian,
     FullGaussian,
-    GaussianParams,
     SphericalGaussian,
     TiedGaussian,
 )
+from ._gaussian_base import GaussianFamily, GaussianParams
 from ._kernels import FeatureKernel, GaussianStatistics, TriangularKernel
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Family",
     "FeatureKernel",
     "FullGaussian",
+    "GaussianFamily",
     "GaussianParams",
     "GaussianStatistics",
     "Moments",

@@ -85,6 +85,7 @@ def starting_params(map_reduce, shards, family, start: Start, seed: int) -> Gaus
     else:
         seeding_rows = bounded_sample(map_reduce, shards, max(SEEDING_ROWS, 1000 * K), seed)
         centers = CENTERS[start.method](map_reduce, seeding_rows, K, seed)
+        centers = _made_distinct(centers, family.moments.distinct)
         params = params_from_centers(map_reduce, shards, family, centers)
     if start.weights is not None:
         params = replace(params, weights=start.weights)
@@ -97,6 +98,18 @@ def starting_params(map_reduce, shards, family, start: Start, seed: int) -> Gaus
             precisions_cholesky=start.factors,
         )
     return params
+
+
+def _made_distinct(centers: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """As many centres as there are rows, equal ones replaced by rows that are none of them yet.
+
+    Rows that occur many times may be drawn twice; the second centre would never own a row.
+    """
+    if len(centers) == len(rows) == len(np.unique(centers, axis=0)):
+        return centers
+    candidates = np.concatenate([centers, rows])
+    first = np.unique(candidates, axis=0, return_index=True)[1]
+    return candidates[np.sort(first)[: len(rows)]]
 
 
 def _given(values, shards, n_components: int) -> np.ndarray:

@@ -1,0 +1,227 @@
+"""What Gaussian components of every covariance type share.
+
+The M-steps are the maximum-likelihood ones (McLachlan and Peel 2000, section 3.2), computed from
+sums about anchors: with n_k, s_k = sum of (x - a_k) and S_k = sum of (x - a_k)(x - a_k)', the mean
+is a_k + s_k / n_k and the covariance S_k / n_k - (s_k / n_k)(s_k / n_k)'.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ._base import Family, Moments
+from ._kernels import FeatureKernel, GaussianStatistics, TriangularKernel, anchored_sums
+
+__all__ = ["GaussianFamily", "GaussianParams"]
+
+MAX_CANCELLATION = 1e6  # terms of a sum against the sum, up to which raw products keep 10 digits
+EMPTY = 10 * np.finfo(float).eps
+LOG_2PI = float(np.log(2 * np.pi))
+LOG_OF_ZERO = -1e300  # an infinity would meet zeros in matrix products
+
+
+@dataclass(frozen=True)
+class GaussianParams:
+    """Parameters of a Gaussian mixture.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n_components,)
+    means : ndarray of shape (n_components, n_features)
+    covariances, precisions_cholesky : ndarray
+        (n_components, n_features, n_features) if full, (n_features, n_features) if tied,
+        (n_components, n_features) if diagonal, (n_components,) if spherical. A precision is
+        U U' with U upper triangular; diagonal and spherical ones are square roots.
+    """
+
+    weights: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+    precisions_cholesky: np.ndarray
+
+
+@dataclass(frozen=True)
+class GaussianFamily(Family):
+    """What the four covariance types share.
+
+    Parameters
+    ----------
+    n_components : int
+    reg_covar : float
+        Added to the diagonal of covariances.
+    moments : Moments or None
+        First-pass summary of the data, set by :meth:`prepare`.
+    """
+
+    n_components: int
+    reg_covar: float = 0.0
+    moments: Moments | None = None
+
+    #: "covariance_type" of scikit-learn.
+    name = ""
+    #: Whether statistics need matrices of second moments.
+    full_scatter = True
+
+    def prepare(self, moments):
+        return replace(self, moments=moments)
+
+    def statistics(self, X, weight, resp, anchors):
+        return anchored_sums(X, weight, resp, anchors, full=self.full_scatter)
+
+    def centers(self, stats):
+        counts = np.where(stats.counts > EMPTY, stats.counts, 1.0)
+        return stats.anchors + stats.first / counts[:, None]
+
+    def m_step(self, stats, previous=None):
+        """Parameters from statistics; a component that lost all rows stays where it was.
+
+        Raises
+        ------
+        DegenerateComponentError
+            If a covariance is not positive definite.
+        """
+        counts = np.where(stats.counts > EMPTY, stats.counts, 0.0)
+        lost = counts == 0.0
+        shift = stats.first / np.where(lost, 1.0, counts)[:, None]
+        means = stats.anchors + shift
+        covariances = self._covariances(stats, counts, shift)
+        if lost.any():
+            means[lost] = self.moments.mean if previous is None else previous.means[lost]
+            if self.per_component:
+                start = self.of_covariance(self.moments.covariance)
+                covariances[lost] = start if previous is None else previous.covariances[lost]
+        factors = self.factors_of(covariances)
+        return GaussianParams(counts / counts.sum(), means, covariances, factors)
+
+    def kernel(self, params, anchors=None):
+        """The fast kernel where raw products are accurate enough, otherwise the safe one."""
+        if anchors is None and self._features_are_accurate(params):
+            return self._feature_kernel(params)
+        factors = self._component_factors(params)
+        return TriangularKernel(
+            params.means,
+            factors,
+            self._log_norm(params),
+            params.means if anchors is None else anchors,
+        )
+
+    def better_anchors(self, stats, params):
+        """The new means, if sums about the old anchors lost too many digits of a covariance."""
+        per_row = np.where(stats.counts > EMPTY, stats.counts, np.inf)[:, None]
+        about = np.abs(stats.first) / per_row  # distance from anchor to mean
+        if stats.second is None:
+            about = about + np.sqrt(self.moments.variance)
+        elif stats.second.ndim == 1:
+            about = about + np.sqrt(stats.second[:, None] / per_row)
+        else:
+            squares = stats.second
+            if squares.ndim == 3:
+                squares = np.diagonal(squares, axis1=1, axis2=2)
+            about = about + np.sqrt(np.maximum(squares, 0.0) / per_row)
+        return params.means if self._cancellation(params, about) > MAX_CANCELLATION else None
+
+    def permute(self, params, order):
+        picked = [params.weights[order], params.means[order]]
+        for values in (params.covariances, params.precisions_cholesky):
+            picked.append(values[order] if self.per_component else values)
+        return GaussianParams(*picked)
+
+    def sample(self, params, counts, rng):
+        covariances = self.component_covariances(params)
+        return np.vstack(
+            [
+                rng.multivariate_normal(mean, covariance, int(count))
+                for mean, covariance, count in zip(params.means, covariances, counts, strict=True)
+            ]
+        )
+
+    def n_parameters(self):
+        K, d = self.n_components, self.moments.mean.size
+        return K * d + K - 1 + self._n_covariance_parameters(K, d)
+
+    def implied_moments(self, params) -> Moments:
+        """The first two moments of the mixture itself, in place of those of some data."""
+        weights = params.weights / params.weights.sum()
+        mean = weights @ params.means
+        offset = params.means - mean
+        variances = np.diagonal(self.component_covariances(params), axis1=1, axis2=2)
+        variance = weights @ (variances + offset**2)
+        rows = np.empty((0, len(mean)))
+        return Moments(1.0, 0, mean, variance, mean - np.inf, mean + np.inf, rows, 0)
+
+    def covariances_of_factors(self, factors) -> np.ndarray:
+        """Covariances from precisions_cholesky."""
+        if factors.ndim == (2 if self.per_component else 1) or self.name == "spherical":
+            return 1.0 / factors**2
+        inverse = np.linalg.inv(factors)
+        return np.swapaxes(inverse, -1, -2) @ inverse
+
+    # ------------------------------------------------------------- shared arithmetic
+
+    #: Whether each component has a covariance of its own.
+    per_component = True
+
+    def _features_are_accurate(self, params) -> bool:
+        offset = np.abs(params.means - self.moments.mean)
+        about = np.maximum(offset, np.sqrt(self.moments.variance))
+        return self._cancellation(params, about) <= MAX_CANCELLATION
+
+    def _log_norm(self, params) -> np.ndarray:
+        """log(weight) + log-density at the mean, shape (n_components,)."""
+        factors = self._component_factors(params)
+        if factors.ndim == 3:
+            factors = np.diagonal(factors, axis1=1, axis2=2)
+        log_weights = np.full(len(params.weights), LOG_OF_ZERO)
+        np.log(params.weights, out=log_weights, where=params.weights > 0)
+        return log_weights + np.log(factors).sum(axis=1) - 0.5 * LOG_2PI * factors.shape[1]
+
+    def _feature_kernel(self, params) -> FeatureKernel:
+        center = self.moments.mean
+        products, linear, quadratic, whitening = self._natural(params, params.means - center)
+        log_norm = self._log_norm(params)
+        offset = np.einsum("kj,kj->k", linear, params.means - center)
+        theta = np.column_stack([log_norm - 0.5 * offset, linear, quadratic])
+        return FeatureKernel(products, center, theta, float(log_norm.max()), whitening)
+
+    @abstractmethod
+    def _covariances(self, stats: GaussianStatistics, counts, shift) -> np.ndarray:
+        """Regularised covariances; those of components without rows may be anything finite."""
+
+    @abstractmethod
+    def factors_of(self, covariances) -> np.ndarray:
+        """precisions_cholesky of covariances."""
+
+    @abstractmethod
+    def of_covariance(self, covariance) -> np.ndarray:
+        """The covariance of this type nearest to a full covariance (or its diagonal)."""
+
+    @abstractmethod
+    def component_covariances(self, params) -> np.ndarray:
+        """Covariances as matrices, shape (n_components, n_features, n_features)."""
+
+    @abstractmethod
+    def precisions(self, params) -> np.ndarray:
+        """Inverses of the covariances, in the same shape."""
+
+    @abstractmethod
+    def factors_of_precisions(self, precisions) -> np.ndarray:
+        """precisions_cholesky of given precisions."""
+
+    @abstractmethod
+    def _component_factors(self, params) -> np.ndarray:
+        """Factors shaped (n_components, n_features, n_features) or (n_components, n_features)."""
+
+    @abstractmethod
+    def _cancellation(self, params, about) -> float:
+        """Largest size of the terms of x' precision x against the number of features, for rows
+        `about` (n_components, n_features) away from where sums are taken."""
+
+    @abstractmethod
+    def _natural(self, params, means) -> tuple:
+        """(products, precision @ means, quadratic coefficients, whitening) of a feature kernel."""
+
+    @abstractmethod
+    def _n_covariance_parameters(self, n_components: int, n_features: int) -> int: ...

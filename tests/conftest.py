@@ -1,0 +1,70 @@
+"""Data and starts that several test modules share."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris
+
+COVARIANCE_TYPES = ["full", "tied", "diag", "spherical"]
+
+
+@pytest.fixture(params=COVARIANCE_TYPES)
+def covariance_type(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def iris():
+    return load_iris().data
+
+
+def make_blobs(n_rows=3000, n_features=3, n_components=3, spread=3.0, seed=0):
+    """Rows of a Gaussian mixture with full covariances, shuffled, and their labels."""
+    rng = np.random.default_rng(seed)
+    means = rng.normal(0, spread, (n_components, n_features))
+    shapes = np.eye(n_features) + rng.normal(size=(n_components, n_features, n_features)) / np.sqrt(
+        n_features
+    )
+    labels = rng.integers(0, n_components, n_rows)
+    X = np.einsum("nij,nj->ni", shapes[labels], rng.normal(size=(n_rows, n_features)))
+    return X + means[labels], labels
+
+
+@pytest.fixture(scope="session")
+def blobs():
+    return make_blobs()
+
+
+def start_of(X, n_components, covariance_type, seed=0):
+    """Explicit starting parameters, the same for scikit-learn and for us."""
+    rng = np.random.default_rng(seed)
+    covariance = np.cov(X.T, bias=True).reshape(X.shape[1], X.shape[1])
+    precision = np.linalg.inv(covariance)
+    precisions = {
+        "full": np.stack([precision] * n_components),
+        "tied": precision,
+        "diag": np.tile(1 / np.diag(covariance), (n_components, 1)),
+        "spherical": np.full(n_components, len(covariance) / np.trace(covariance)),
+    }[covariance_type]
+    return {
+        "weights_init": np.full(n_components, 1 / n_components),
+        "means_init": X[rng.choice(len(X), n_components, replace=False)],
+        "precisions_init": precisions,
+    }
+
+
+class CutIn:
+    """Ways of cutting rows into shards; picklable, so ids and loky both like it."""
+
+    ways = ("one", "two", "seven", "ragged", "with an empty one")
+
+    @staticmethod
+    def cut(X, way):
+        n = len(X)
+        bounds = {
+            "one": [],
+            "two": [n // 2],
+            "seven": [n * i // 7 for i in range(1, 7)],
+            "ragged": [3, 4, n // 3, n - 1],
+            "with an empty one": [n // 2, n // 2],
+        }[way]
+        return np.split(X, bounds)

@@ -1,0 +1,308 @@
+"""The laws of the package, on every estimator and option they make sense for."""
+
+import pickle
+import warnings
+
+import joblib
+import numpy as np
+import pytest
+from conftest import CutIn, make_blobs, start_of
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+
+from skdistmix import DistributedGMM, as_shards
+
+MODEL = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
+
+
+def fit(X, covariance_type="full", start=None, max_iter=12, sample_weight=None, **kwargs):
+    """A fit of a fixed number of iterations."""
+    gmm = DistributedGMM(3, covariance_type=covariance_type, tol=0, max_iter=max_iter, **kwargs)
+    if start is not None:
+        gmm.set_params(**start)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return gmm.fit(X, sample_weight=sample_weight)
+
+
+def assert_same_model(a, b, rtol=1e-8, atol=1e-10):
+    for name in MODEL:
+        np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=rtol, atol=atol)
+    np.testing.assert_allclose(a.lower_bounds_, b.lower_bounds_, rtol=1e-9)
+
+
+def assert_same_bits(a, b):
+    for name in MODEL:
+        assert getattr(a, name).tobytes() == getattr(b, name).tobytes(), name
+    assert a.lower_bounds_ == b.lower_bounds_
+
+
+# ------------------------------------------------------------------ 1. sharding
+
+
+@pytest.mark.parametrize("way", CutIn.ways)
+def test_any_split_gives_the_same_fit(blobs, covariance_type, way):
+    X, _ = blobs
+    start = start_of(X, 3, covariance_type)
+    whole = fit(X, covariance_type, start)
+    assert_same_model(fit(CutIn.cut(X, way), covariance_type, start), whole)
+
+
+def test_any_order_of_shards_gives_the_same_fit(blobs, covariance_type):
+    X, _ = blobs
+    start = start_of(X, 3, covariance_type)
+    shards = CutIn.cut(X, "seven")
+    a, b = (fit(s, covariance_type, start) for s in (shards, shards[::-1]))
+    assert_same_model(a, b)
+
+
+@pytest.mark.parametrize("init_params", ["k-means||", "k-means++", "random", "random_from_data"])
+def test_seeded_fits_do_not_depend_on_contiguous_splits(blobs, init_params):
+    X, _ = blobs
+    kwargs = {"init_params": init_params, "random_state": 3}
+    whole = fit(X, **kwargs)
+    for way in CutIn.ways:
+        assert_same_model(fit(CutIn.cut(X, way), **kwargs), whole)
+    assert_same_model(fit(X, n_shards=5, **kwargs), whole)
+
+
+@pytest.mark.parametrize("safe", [False, True])
+def test_same_bits_for_every_number_of_workers_and_backend(safe):
+    X, _ = make_blobs(n_rows=200_000, n_features=4)
+    if safe:  # a component tight enough for the other kernel
+        X[:4000] = X[0] + 1e-6 * X[:4000]
+    shards = as_shards(np.array_split(X, 3))
+    kwargs = {"random_state": 0, "max_iter": 3}
+    one = fit(shards, n_jobs=1, **kwargs)
+    for n_jobs in (None, 2, 5):
+        assert_same_bits(fit(shards, n_jobs=n_jobs, **kwargs), one)
+    for backend in ("threading", "loky", "sequential"):
+        with joblib.parallel_config(backend, n_jobs=2):
+            assert_same_bits(fit(shards, **kwargs), one)
+
+
+# ------------------------------------------------------------------ 2. form of input
+
+
+def test_every_form_of_input_gives_the_same_fit(blobs, covariance_type, tmp_path):
+    import pandas as pd
+    import polars as pl
+
+    X, _ = blobs
+    start = start_of(X, 3, covariance_type)
+    parts = np.array_split(X, 3)
+    paths = [str(tmp_path / f"part-{i}.npy") for i in (1, 2, 10)]
+    for path, part in zip(paths, parts, strict=True):
+        np.save(path, part)
+    np.save(tmp_path / "whole.npy", X)
+    columns = list("abc")
+    forms = [
+        np.asfortranarray(X),
+        X.tolist(),
+        np.load(tmp_path / "whole.npy", mmap_mode="r"),
+        str(tmp_path / "whole.npy"),
+        tmp_path / "whole.npy",
+        parts,
+        tuple(parts),
+        paths,
+        str(tmp_path / "part-*.npy"),
+        as_shards(X),
+        list(as_shards(parts)),
+        pd.DataFrame(X, columns=columns),
+        [pd.DataFrame(part, columns=columns) for part in parts],
+        pl.DataFrame(X, schema=columns),
+        [np.load(p, mmap_mode="r") for p in paths],
+    ]
+    whole = fit(X, covariance_type, start)
+    for form in forms:
+        assert_same_model(fit(form, covariance_type, start), whole)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, np.uint8, np.float16, bool])
+def test_other_number_types_give_the_fit_of_their_float64_values(dtype):
+    X, _ = make_blobs(spread=6)
+    X = ((X - X.min(axis=0)) * 5).astype(np.uint8).astype(dtype)
+    if dtype is bool:
+        X = np.random.default_rng(0).random(X.shape) < 0.4
+    a = fit(X, start=start_of(X.astype(float), 3, "full"))
+    b = fit(X.astype(np.float64), start=start_of(X.astype(float), 3, "full"))
+    assert_same_model(a, b)
+
+
+# ------------------------------------------------------------------ 3. weights
+
+
+def test_weights_are_frequencies(blobs, covariance_type):
+    X, _ = blobs
+    counts = np.random.default_rng(0).integers(0, 4, len(X))
+    start = start_of(X, 3, covariance_type)
+    weighted = fit(X, covariance_type, start, sample_weight=counts)
+    repeated = np.repeat(X, counts, axis=0)
+    replicated = fit(repeated, covariance_type, start)
+    assert_same_model(weighted, replicated)
+    for criterion in ("bic_", "aic_", "icl_"):
+        assert getattr(weighted, criterion) == pytest.approx(getattr(replicated, criterion))
+    for method in ("bic", "aic", "icl", "score"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            got = getattr(weighted, method)(X, sample_weight=counts)
+            assert got == pytest.approx(getattr(replicated, method)(repeated))
+
+
+def test_scaled_weights_leave_the_estimates(blobs, covariance_type):
+    X, _ = blobs
+    w = np.random.default_rng(1).random(len(X))
+    start = start_of(X, 3, covariance_type)
+    a = fit(X, covariance_type, start, sample_weight=w)
+    for factor in (1e-12, 1e9):
+        assert_same_model(fit(X, covariance_type, start, sample_weight=factor * w), a)
+
+
+# ------------------------------------------------------------------ 4. the objective
+
+
+@pytest.mark.parametrize("spread", [0.5, 3.0])
+def test_objective_never_falls(covariance_type, spread):
+    X, _ = make_blobs(spread=spread)
+    gmm = fit(X, covariance_type, reg_covar=0, max_iter=60, random_state=0)
+    values = np.array(gmm.objectives_)
+    assert len(values) == gmm.n_iter_ + 1
+    assert gmm.objective_ == values[-1]
+    assert np.diff(values).min() > -1e-12 * np.abs(values).max()
+
+
+# ------------------------------------------------------------------ 5. scikit-learn
+
+
+@pytest.mark.parametrize("max_iter", [1, 7, 30])
+def test_one_shard_is_scikit_learn(blobs, covariance_type, max_iter):
+    X, _ = blobs
+    start = start_of(X, 3, covariance_type)
+    ours = fit(X, covariance_type, start, max_iter)
+    theirs = GaussianMixture(3, covariance_type=covariance_type, tol=0, max_iter=max_iter, **start)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        theirs.fit(X)
+    assert ours.score(X) == pytest.approx(theirs.score(X), rel=1e-9)
+    for name in MODEL:
+        assert getattr(ours, name).shape == getattr(theirs, name).shape
+        np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-6)
+    np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-8)
+    np.testing.assert_allclose(ours.score_samples(X), theirs.score_samples(X), rtol=1e-7)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        assert ours.bic(X) == pytest.approx(theirs.bic(X))
+        assert ours.aic(X) == pytest.approx(theirs.aic(X))
+
+
+def test_stops_at_the_same_iteration_as_scikit_learn(iris, covariance_type):
+    start = start_of(iris, 3, covariance_type)
+    kwargs = {"covariance_type": covariance_type, "tol": 1e-5, "max_iter": 500, **start}
+    ours, theirs = DistributedGMM(3, **kwargs).fit(iris), GaussianMixture(3, **kwargs).fit(iris)
+    assert ours.n_iter_ == theirs.n_iter_
+    assert ours.converged_ and theirs.converged_
+
+
+def test_lower_bound_belongs_to_the_returned_parameters(blobs, covariance_type):
+    X, _ = blobs
+    start = start_of(X, 3, covariance_type)
+    gmm = fit(X, covariance_type, start, max_iter=6)
+    assert len(gmm.lower_bounds_) == gmm.n_iter_ == 6
+    assert gmm.lower_bounds_[-1] == gmm.lower_bound_ == gmm.objectives_[-1]
+    assert gmm.score(X) == pytest.approx(gmm.lower_bound_, rel=1e-12)
+    for i in (1, 4):
+        assert gmm.lower_bounds_[i - 1] == pytest.approx(
+            fit(X, covariance_type, start, max_iter=i).score(X), rel=1e-12
+        )
+
+
+# ------------------------------------------------------------------ 6. equivariance
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e8])
+def test_shifted_data_have_the_same_covariances(blobs, covariance_type, offset):
+    X, labels = blobs
+    shifted = X + offset
+    kwargs = {"init_params": labels, "reg_covar": 0}
+    # Adding 1e8 rounds X itself to 1e-8: the reference is what is left of it.
+    a = fit(shifted, covariance_type, **kwargs)
+    b = fit(shifted - offset, covariance_type, **kwargs)
+    np.testing.assert_allclose(a.covariances_, b.covariances_, rtol=1e-6)
+    np.testing.assert_allclose(a.means_ - offset, b.means_, atol=1e-7)
+    assert a.lower_bound_ == pytest.approx(b.lower_bound_, abs=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1e-9, 1e7])
+def test_scaled_data_have_scaled_covariances(blobs, covariance_type, factor):
+    X, labels = blobs
+    kwargs = {"init_params": labels, "reg_covar": 0}
+    a, b = fit(X, covariance_type, **kwargs), fit(X * factor, covariance_type, **kwargs)
+    np.testing.assert_allclose(b.covariances_, a.covariances_ * factor**2, rtol=1e-8)
+    np.testing.assert_allclose(b.means_, a.means_ * factor, rtol=1e-8)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag"])
+def test_separately_scaled_columns(blobs, covariance_type):
+    X, labels = blobs
+    factors = np.array([1e-4, 1.0, 1e5])
+    kwargs = {"init_params": labels, "reg_covar": 0}
+    a, b = fit(X, covariance_type, **kwargs), fit(X * factors, covariance_type, **kwargs)
+    square = factors**2 if covariance_type == "diag" else np.outer(factors, factors)
+    np.testing.assert_allclose(b.covariances_, a.covariances_ * square, rtol=1e-7)
+
+
+# ------------------------------------------------------------------ 7. labels
+
+
+def test_permuted_components_change_no_score(blobs, covariance_type):
+    X, labels = blobs
+    order = np.array([2, 0, 1])
+    a = fit(X, covariance_type, init_params=labels)
+    b = fit(X, covariance_type, init_params=order[labels])
+    np.testing.assert_allclose(b.score_samples(X), a.score_samples(X), rtol=1e-10)
+    np.testing.assert_array_equal(b.predict(X), order[a.predict(X)])
+    assert b.bic_ == pytest.approx(a.bic_, rel=1e-12)
+
+
+# ------------------------------------------------------------------ 8. state
+
+
+def test_fitted_state_is_plain_and_survives_pickling(blobs, covariance_type):
+    X, _ = blobs
+    gmm = fit(CutIn.cut(X, "seven"), covariance_type, random_state=0)
+    for name, value in vars(gmm).items():
+        assert isinstance(value, (np.ndarray, int, float, bool, str, list, type(None))), name
+    back = pickle.loads(pickle.dumps(gmm))
+    np.testing.assert_array_equal(back.predict_proba(X), gmm.predict_proba(X))
+    assert_same_bits(
+        fit(X, covariance_type, random_state=0), fit(X, covariance_type, random_state=0)
+    )
+    assert clone(gmm).get_params() == gmm.get_params()
+
+
+def test_input_is_not_modified(blobs):
+    X, _ = blobs
+    start = start_of(X, 3, "full")
+    copies = {k: v.copy() for k, v in start.items()}
+    before, w = X.copy(), np.ones(len(X))
+    gmm = fit([X[:1000], X[1000:]], start=start, sample_weight=[w[:1000], w[1000:]])
+    gmm.predict_proba(X)
+    np.testing.assert_array_equal(X, before)
+    for name, value in copies.items():
+        np.testing.assert_array_equal(start[name], value)
+        assert getattr(gmm, name) is start[name]
+
+
+def test_global_state_is_left_alone(blobs):
+    from threadpoolctl import threadpool_info
+
+    X, _ = blobs
+    np.random.seed(7)  # noqa: NPY002 - the global generator is what must not change
+    state, pools = np.random.get_state()[1].copy(), threadpool_info()  # noqa: NPY002
+    errors = np.geterr()
+    fit(X, random_state=0)
+    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+    assert threadpool_info() == pools
+    assert np.geterr() == errors
