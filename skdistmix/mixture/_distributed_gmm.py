@@ -293,7 +293,7 @@ or list of arrays, default="k-means||"
                 "tol, or try another start (random_state, n_init, init_params). About "
                 f"{self.convergence_gap_:.3g} of the total log-likelihood is still to gain.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,  # the caller of fit, which a decorator wraps
             )
 
     def _check_moments(self, moments, shards):
@@ -317,7 +317,7 @@ or list of arrays, default="k-means||"
             warnings.warn(
                 f"Columns {which} are constant: their variances will all be reg_covar.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _family_and_params(self):
