@@ -11,56 +11,17 @@ import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from .._compute import Workers
 from .._em import Score, score_pass
-from .._shards import ArrayShard, FrameShard, Shards, as_shards, cut_rows, is_sharded
+from .._shards import is_sharded
+from .._validation import validated_shards
 from ..families._base import logsumexp0
 
 __all__ = ["BaseMixture", "validated_shards"]
 
 UNFINISHED_GAP = 2.0  # log-likelihood still to gain above which criteria mislead
-
-
-def validated_shards(
-    estimator, X, *, reset: bool, n_shards: int | None = None, min_rows=1
-) -> Shards:
-    """X as shards, with the number (and names) of features noted or checked on the estimator.
-
-    Rows are not read here; they are checked as they are read.
-    """
-    if is_sharded(X):
-        shards = as_shards(X, n_shards)
-        first = shards[0]
-        if isinstance(first, FrameShard):
-            sample = first.frame
-            if tuple(sample.columns) != first.columns:
-                sample = sample[list(first.columns)]
-        else:
-            sample = (
-                first.array if isinstance(first, ArrayShard) else np.empty((1, first.n_features))
-            )
-        validate_data(estimator, sample, reset=reset, skip_check_array=True)
-    elif hasattr(X, "columns") and getattr(X, "ndim", len(getattr(X, "shape", ()))) == 2:
-        validate_data(estimator, X, reset=reset, skip_check_array=True)
-        shards = cut_rows(X, n_shards or 1)
-    else:
-        X = validate_data(
-            estimator,
-            X,
-            reset=reset,
-            dtype="numeric",
-            ensure_all_finite=False,
-            ensure_min_samples=min_rows,
-        )
-        shards = cut_rows(X, n_shards or 1)
-    if shards.n_rows < min_rows:
-        raise ValueError(
-            f"Found array with {shards.n_rows} sample(s) in {len(shards)} shard(s) while a minimum "
-            f"of {min_rows} is required by {type(estimator).__name__}."
-        )
-    return shards
 
 
 class BaseMixture(DensityMixin, BaseEstimator):
@@ -206,7 +167,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         check_is_fitted(self)
         if n_samples < 1:
             raise ValueError(
-                f"Invalid value for 'n_samples': {n_samples}. The sampling requires at least one sample."
+                f"Invalid value for 'n_samples': {n_samples}. The sampling requires at least one "
+                "sample."
             )
         family, params = self._family_and_params()
         rng = check_random_state(self.random_state)
@@ -241,7 +203,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
         if getattr(self, "convergence_gap_", 0.0) > UNFINISHED_GAP:
             warnings.warn(
                 "The fit stopped with more than 2 units of log-likelihood still to gain (see "
-                "convergence_gap_), so criteria of different models may be ranked wrongly. Fit with "
+                "convergence_gap_), so criteria may rank models wrongly. Fit with "
                 "tol='likelihood', or a smaller tol and a larger max_iter.",
                 ConvergenceWarning,
                 stacklevel=3,
@@ -253,7 +215,13 @@ def _of_block(block, kernel, function):
 
 
 def _labels(log_joint):
-    return log_joint.argmax(axis=0)
+    # argmax along the first axis copies the matrix transposed; this walks it once
+    labels, best = np.zeros(log_joint.shape[1], dtype=np.int64), log_joint[0].copy()
+    for k in range(1, len(log_joint)):
+        better = log_joint[k] > best
+        labels[better] = k
+        np.maximum(best, log_joint[k], out=best)
+    return labels
 
 
 def _posteriors(log_joint):

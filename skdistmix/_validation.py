@@ -1,0 +1,50 @@
+"""What estimators do first with their input: see it as shards, note or check its features."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.utils.validation import validate_data
+
+from ._shards import ArrayShard, FrameShard, Shards, as_shards, cut_rows, is_sharded
+
+__all__ = ["validated_shards"]
+
+
+def validated_shards(
+    estimator, X, *, reset: bool, n_shards: int | None = None, min_rows=1
+) -> Shards:
+    """X as shards, with the number (and names) of features noted or checked on the estimator.
+
+    Rows are not read here; they are checked as they are read.
+    """
+    if is_sharded(X):
+        shards = as_shards(X, n_shards)
+        first = shards[0]
+        if isinstance(first, FrameShard):
+            sample = first.frame
+            if tuple(sample.columns) != first.columns:
+                sample = sample[list(first.columns)]
+        else:
+            sample = (
+                first.array if isinstance(first, ArrayShard) else np.empty((1, first.n_features))
+            )
+        validate_data(estimator, sample, reset=reset, skip_check_array=True)
+    elif hasattr(X, "columns") and getattr(X, "ndim", len(getattr(X, "shape", ()))) == 2:
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        shards = cut_rows(X, n_shards or 1)
+    else:
+        X = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            dtype="numeric",
+            ensure_all_finite=False,
+            ensure_min_samples=min_rows,
+        )
+        shards = cut_rows(X, n_shards or 1)
+    if shards.n_rows < min_rows:
+        raise ValueError(
+            f"Found array with {shards.n_rows} sample(s) in {len(shards)} shard(s) while a minimum "
+            f"of {min_rows} is required by {type(estimator).__name__}."
+        )
+    return shards

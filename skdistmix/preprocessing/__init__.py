@@ -1,0 +1,5 @@
+"""Transformers for sharded data."""
+
+from ._shardwise import Shardwise
+
+__all__ = ["Shardwise"]

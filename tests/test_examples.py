@@ -1,0 +1,42 @@
+"""Examples run without a warning; the sessions in the documentation print what they say."""
+
+import doctest
+import runpy
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parent.parent
+PAGES = sorted(p.name for p in (TOP / "doc").glob("*.rst") if ">>>" in p.read_text("utf-8"))
+
+
+@pytest.fixture
+def no_windows(monkeypatch):
+    pytest.importorskip("matplotlib").use("Agg")
+    import matplotlib.pyplot as plt
+
+    monkeypatch.setattr(plt, "show", lambda: None)
+    yield
+    plt.close("all")
+
+
+def test_choose_k(no_windows):
+    found = runpy.run_path(str(TOP / "examples" / "plot_choose_k.py"))
+    assert found["candidates"][found["bic"].argmin()] == 5
+    assert found["candidates"][found["icl"].argmin()] == 4
+
+
+def test_new_family(no_windows):
+    found = runpy.run_path(str(TOP / "examples" / "plot_new_family.py"))
+    assert found["gains"].min() > -1e-9
+    assert found["fit"].converged
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page(page):
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    failed, tried = doctest.testfile(
+        str(TOP / "doc" / page), module_relative=False, optionflags=flags, encoding="utf-8"
+    )
+    assert tried > 0
+    assert failed == 0
