@@ -7,6 +7,8 @@ with scikit-learn is cut into horizontal bands, and each band is a shard: it cou
 on a machine of its own. A Gaussian mixture of the bands finds the groups of colours in a picture,
 and is the same as the mixture of all pixels in one place.
 
+The photographs are by danielbuechele (china) and vultilion (flower), both CC BY 2.0.
+
 Run as a script, this also writes the picture to ``quickstart.png``.
 """
 
@@ -33,7 +35,8 @@ bands = {
     for name, photo in photos.items()
 }
 for name, shards in bands.items():
-    print(f"{name}: {len(shards)} shards of {sorted({len(shard) for shard in shards})} rows")
+    sizes = [len(shard) for shard in shards]
+    print(f"{name}: {len(shards)} shards of {min(sizes):,} to {max(sizes):,} rows")
 
 # %%
 # One fit a photograph

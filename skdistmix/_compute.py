@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import lru_cache
 
 import joblib
@@ -27,7 +28,7 @@ from ._shards import Block, NpyShard, Shard, Shards
 __all__ = ["Workers"]
 
 FAN_IN = 8  # partial results added at one node of the reduction tree
-TASK_ELEMENTS = 2**19  # numbers of X in one task: about 4 MB
+TASK_ELEMENTS = 2**18  # numbers of X in one task: about 2 MB
 MIN_TASK_ROWS, MAX_TASK_ROWS = 2**10, 2**16
 
 
@@ -248,10 +249,14 @@ def _task_blocks(shards: Shards, task, block_rows: int, check: bool) -> Iterator
 def _joined(blocks: list[Block]) -> Block:
     if len(blocks) == 1:
         return blocks[0]
-    weighted = blocks[0].weight is not None
+    weights = None
+    if any(b.weight is not None for b in blocks):
+        weights = np.concatenate(
+            [np.ones(len(b.X)) if b.weight is None else b.weight for b in blocks]
+        )
     return Block(
         np.concatenate([b.X for b in blocks]),
-        np.concatenate([b.weight for b in blocks]) if weighted else None,
+        weights,
         np.concatenate([b.rows for b in blocks]),
     )
 
@@ -301,23 +306,20 @@ class TreeSum:
 def dump_shards(shards: Shards, prefix: str) -> Shards:
     """Write in-memory (or computed) rows and weights to .npy files named after `prefix`."""
 
-    def dump(index: int, shard: Shard) -> Shard:
+    def on_disk(index: int, shard: Shard) -> NpyShard:
+        weight = shard.weight
+        if isinstance(weight, np.ndarray):
+            weight = f"{prefix}-weight-{index}.npy"
+            np.save(weight, shard.weight)
         if isinstance(shard, NpyShard):
-            return shard
+            return replace(shard, weight=weight)
         path = f"{prefix}-{index}.npy"
         step = max(1, TASK_ELEMENTS // shard.n_features)
-        first = shard.read(0, min(1, shard.n_rows))
-        out = np.lib.format.open_memmap(
-            path, mode="w+", dtype=first.dtype, shape=(shard.n_rows, shard.n_features)
-        )
+        shape, dtype = (shard.n_rows, shard.n_features), shard.read(0, 1).dtype
+        out = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
         for start in range(0, shard.n_rows, step):
             out[start : start + step] = shard.read(start, min(start + step, shard.n_rows))
         out.flush()
-        return NpyShard(shard.n_rows, shard.n_features, shard.name, shard.columns, path=path)
+        return NpyShard(*shape, shard.name, shard.columns, weight=weight, path=path)
 
-    def dump_weight(index: int, weight) -> str:
-        path = f"{prefix}-weight-{index}.npy"
-        np.save(path, weight)
-        return path
-
-    return shards.replaced(dump, dump_weight)
+    return Shards([on_disk(index, shard) for index, shard in enumerate(shards)])

@@ -218,7 +218,7 @@ def remaining_gain(values: list, weight: float) -> float:
     """
     if len(values) < 2:
         return np.inf
-    rounding = 8 * np.finfo(float).eps * max(1.0, abs(values[-1]))
+    rounding = 1e-12 * max(1.0, abs(values[-1]))  # sums of many rows carry more than one ulp
     last = values[-1] - values[-2]
     if abs(last) <= rounding:
         return 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -35,12 +35,15 @@ class Shard:
         How messages call this shard, for example ``"shard 3 (day-03.npy)"``.
     columns : tuple of str or None
         Column names, when the shard has them.
+    weight : ndarray of shape (n_rows,), str or None
+        Weights of the rows, or the path of a ``.npy`` file of them.
     """
 
     n_rows: int
     n_features: int
     name: str
     columns: tuple | None
+    weight: np.ndarray | str | None = field(default=None, kw_only=True)
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows ``start:stop`` as a 2-D numeric array (a view where possible)."""
@@ -61,7 +64,7 @@ class Shard:
 class ArrayShard(Shard):
     """A 2-D array in memory, or a memmap."""
 
-    array: np.ndarray
+    array: np.ndarray = field(kw_only=True)
 
     def read(self, start, stop):
         return self.array[start:stop]
@@ -71,7 +74,7 @@ class ArrayShard(Shard):
 class FrameShard(Shard):
     """A pandas or polars DataFrame; ``columns`` fixes the order in which columns are read."""
 
-    frame: object
+    frame: object = field(kw_only=True)
 
     def read(self, start, stop):
         rows = (
@@ -86,7 +89,7 @@ class FrameShard(Shard):
 class NpyShard(Shard):
     """A ``.npy`` file, opened as a read-only memory map at each read (so no open file is kept)."""
 
-    path: str
+    path: str = field(kw_only=True)
 
     def read(self, start, stop):
         return np.load(self.path, mmap_mode="r", allow_pickle=False)[start:stop]
@@ -96,8 +99,8 @@ class NpyShard(Shard):
 class MappedShard(Shard):
     """Another shard seen through a function of its rows."""
 
-    source: Shard
-    function: Callable
+    source: Shard = field(kw_only=True)
+    function: Callable = field(kw_only=True)
 
     def read(self, start, stop):
         return np.asarray(self.function(self.source.read(start, stop)))
@@ -135,12 +138,9 @@ class Shards(Sequence):
         Column names, when the shards have them.
     """
 
-    def __init__(self, shards: Sequence[Shard], weights: Sequence[np.ndarray] | None = None):
+    def __init__(self, shards: Sequence[Shard]):
         self._shards = tuple(shards)
-        self._weights = None if weights is None else tuple(weights)
-        self.offsets = np.concatenate([[0], np.cumsum([s.n_rows for s in self._shards])]).astype(
-            int
-        )
+        self.offsets = np.cumsum([0, *(shard.n_rows for shard in self._shards)])
 
     @property
     def n_features(self) -> int:
@@ -165,9 +165,8 @@ class Shards(Sequence):
     def __getitem__(self, key):
         if isinstance(key, (int, np.integer)):
             return self._shards[key]
-        picks = range(len(self))[key] if isinstance(key, slice) else [int(k) for k in key]
-        weights = None if self._weights is None else [self._weights[k] for k in picks]
-        return Shards([self._shards[k] for k in picks], weights)
+        picks = range(len(self))[key] if isinstance(key, slice) else key
+        return Shards([self._shards[k] for k in picks])
 
     def __repr__(self):
         return f"Shards({len(self)} shards, {self.n_rows} rows, {self.n_features} features)"
@@ -198,10 +197,17 @@ class Shards(Sequence):
         columns = None if columns is None else tuple(columns)
         return Shards(
             [
-                MappedShard(s.n_rows, n_features, s.name, columns, source=s, function=function)
+                MappedShard(
+                    s.n_rows,
+                    n_features,
+                    s.name,
+                    columns,
+                    weight=s.weight,
+                    source=s,
+                    function=function,
+                )
                 for s in self._shards
-            ],
-            self._weights,
+            ]
         )
 
     def with_weights(self, sample_weight) -> Shards:
@@ -233,7 +239,15 @@ class Shards(Sequence):
                 )
         if not any(w.any() for w in weights):
             raise ValueError("Sample weights must contain a value above zero: all are zero.")
-        return Shards(self._shards, weights)
+        pairs = zip(self._shards, weights, strict=True)
+        return Shards([replace(shard, weight=w) for shard, w in pairs])
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights of all rows; a row without a weight counts one."""
+        return float(
+            sum(s.n_rows if s.weight is None else loaded(s.weight).sum() for s in self._shards)
+        )
 
     def blocks(self, shard: int, start: int, stop: int, size: int, check=False) -> Iterator[Block]:
         """Rows ``start:stop`` of one shard in blocks of `size`; rows of weight zero are left out.
@@ -241,9 +255,7 @@ class Shards(Sequence):
         With ``check=True`` a NaN or infinity raises, naming the shard and the row.
         """
         source = self._shards[shard]
-        weights = None if self._weights is None else self._weights[shard]
-        if isinstance(weights, str):  # dumped for other processes
-            weights = np.load(weights, mmap_mode="r", allow_pickle=False)
+        weights = loaded(source.weight)
         for first in range(start, stop, size):
             last = min(first + size, stop)
             X = source.read(first, last)
@@ -259,10 +271,10 @@ class Shards(Sequence):
             if len(X):
                 yield Block(X, weight, rows)
 
-    def replaced(self, of_shard: Callable, of_weight: Callable) -> Shards:
-        """Every shard and weight vector replaced by ``function(index, old)``."""
-        weights = self._weights and [of_weight(i, w) for i, w in enumerate(self._weights)]
-        return Shards([of_shard(i, s) for i, s in enumerate(self._shards)], weights)
+
+def loaded(weight: np.ndarray | str | None) -> np.ndarray | None:
+    """Weights in memory, or mapped from their file."""
+    return np.load(weight, mmap_mode="r") if isinstance(weight, str) else weight
 
 
 def split_rows(values, shards: Shards, what: str, ndim=(1,), dtype=np.float64) -> list[np.ndarray]:
@@ -275,9 +287,9 @@ def split_rows(values, shards: Shards, what: str, ndim=(1,), dtype=np.float64) -
             )
         parts = [np.asarray(v, dtype=dtype) for v in values]
     else:
-        if np.ndim(values) == 0:
-            values = np.full(shards.n_rows, values, dtype=dtype)
         values = np.asarray(values, dtype=dtype)
+        if values.ndim == 0:
+            values = np.full(shards.n_rows, values)
         if len(values) != shards.n_rows:
             raise ValueError(
                 f"{what} has shape {values.shape}, X has {shards.n_rows} rows: give one a row."

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ._base import Family, Moments
-from ._kernels import FeatureKernel, GaussianStatistics, TriangularKernel, anchored_sums
+from ._kernels import AnchoredSums, FeatureKernel, GaussianStatistics, TriangularKernel
 
 __all__ = ["GaussianFamily", "GaussianParams"]
 
@@ -69,7 +69,9 @@ class GaussianFamily(Family):
         return replace(self, moments=moments)
 
     def statistics(self, X, weight, resp, anchors):
-        return anchored_sums(X, weight, resp, anchors, full=self.full_scatter)
+        sums = AnchoredSums(anchors, self.full_scatter)
+        sums.add(X, weight, resp)
+        return sums.statistics()
 
     def centers(self, stats):
         counts = np.where(stats.counts > EMPTY, stats.counts, 1.0)

@@ -11,6 +11,8 @@ Both work on feature-major blocks, where every array operation runs along the ro
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -19,7 +21,7 @@ import numpy as np
 
 from ._base import logsumexp0
 
-__all__ = ["FeatureKernel", "GaussianStatistics", "TriangularKernel", "anchored_sums"]
+__all__ = ["AnchoredSums", "FeatureKernel", "GaussianStatistics", "TriangularKernel"]
 
 LOWEST_EXP = -700.0  # exp() of less leaves the normal numbers and the fast path of the library
 RESCUE_BELOW = np.exp(-650.0)
@@ -103,43 +105,47 @@ class FeatureKernel:
 
     def log_joint(self, X: np.ndarray) -> np.ndarray:
         """log(weight) + log-density of each row, shape (n_components, n_rows)."""
-        phi = self._features(X, None)
-        return np.concatenate(list(self.theta @ phi), axis=1)[:, : len(X)]
+        phi, resp, _, _ = self._features(X)
+        np.matmul(self.theta, phi, out=resp)
+        return np.concatenate(list(resp), axis=1)[:, : len(X)]
 
     def statistics(self, blocks: Iterable) -> GaussianStatistics | None:
         """Statistics of all rows of the blocks, under this kernel's parameters."""
-        K, p = self.theta.shape
-        sums, total, weight, phi = np.zeros((K, p)), 0.0, 0.0, None
+        sums, total, weight, empty = np.zeros_like(self.theta), 0.0, 0.0, True
         theta = self.theta.copy()
         theta[:, 0] -= self.peak
         for block in blocks:
-            phi = self._features(block.X, phi)
-            n_rows = len(block.X)
-            w = _padded(block.weight, n_rows, phi)
-            resp = theta @ phi  # (n_subblocks, n_components, width)
+            empty = False
+            phi, resp, density, logs = self._features(block.X)
+            w = _padded(block.weight, len(block.X), density.shape)
+            np.matmul(theta, phi, out=resp)
             np.maximum(resp, LOWEST_EXP, out=resp)
             np.exp(resp, out=resp)
-            density = resp.sum(axis=1)
+            np.sum(resp, axis=1, out=density)
             if density.min() < RESCUE_BELOW:
                 total += _rescue(theta, phi, resp, density, w)
-            logs = np.log(density)
+            np.log(density, out=logs)
             np.divide(1.0 if w is None else w, density, out=density)
             resp *= density[:, None]
-            sums += (resp @ phi.transpose(0, 2, 1)).sum(axis=0)
-            block_weight = n_rows if block.weight is None else block.weight.sum()
+            sums += np.matmul(resp, phi.transpose(0, 2, 1)).sum(axis=0)
+            block_weight = len(block.X) if block.weight is None else block.weight.sum()
             total += (logs.sum() if w is None else np.vdot(w, logs)) + self.peak * block_weight
             weight += block_weight
-        return None if phi is None else self._unpacked(sums, weight, total)
+        return None if empty else self._unpacked(sums, weight, total)
 
-    def _features(self, X: np.ndarray, work: np.ndarray | None) -> np.ndarray:
-        """phi of shape (n_subblocks, p, width); rows that pad the last sub-block are zero."""
-        n_rows, d = X.shape
-        width = min(self.width, n_rows) if work is None else work.shape[2]
+    def _features(self, X: np.ndarray) -> tuple:
+        """phi of shape (n_subblocks, p, width) and work arrays of the same layout.
+
+        The work arrays have n_components rows, and twice none. Rows that pad the last sub-block
+        are zero. All are valid until the next call in this thread.
+        """
+        (n_rows, d), (K, p) = X.shape, self.theta.shape
+        width = min(self.width, n_rows)
         n_sub = -(-n_rows // width)
-        if work is None or len(work) < n_sub:
-            work = np.empty((n_sub, self.theta.shape[1], width))
-            work[:, 0] = 1.0
-        phi = work[:n_sub]
+        phi, resp, density, logs = scratch(
+            (n_sub, p, width), (n_sub, K, width), (n_sub, width), (n_sub, width)
+        )
+        phi[:, 0] = 1.0
         z = phi[:, 1 : d + 1]  # (n_subblocks, n_features, width)
         whole = n_rows // width
         rows = X[: whole * width].reshape(whole, width, d)
@@ -158,7 +164,7 @@ class FeatureKernel:
         else:
             y = z if self.whitening is None else self.whitening.T @ z
             np.einsum("bdm,bdm->bm", y, y, out=phi[:, d + 1])
-        return phi
+        return phi, resp, density, logs
 
     def _unpacked(self, sums: np.ndarray, weight: float, total: float) -> GaussianStatistics:
         K, d = len(sums), len(self.center)
@@ -177,14 +183,14 @@ class FeatureKernel:
         )
 
 
-def _padded(weight, n_rows: int, phi: np.ndarray) -> np.ndarray | None:
+def _padded(weight, n_rows: int, shape: tuple) -> np.ndarray | None:
     """Weights shaped (n_subblocks, width), zero for padding; None when all would be one."""
-    n_sub, _, width = phi.shape
-    if weight is None and n_sub * width == n_rows:
+    size = shape[0] * shape[1]
+    if weight is None and size == n_rows:
         return None
-    w = np.zeros(n_sub * width)
+    w = np.zeros(size)
     w[:n_rows] = 1.0 if weight is None else weight
-    return w.reshape(n_sub, width)
+    return w.reshape(shape)
 
 
 def _rescue(theta, phi, resp, density, w) -> float:
@@ -226,14 +232,17 @@ class TriangularKernel:
 
     @property
     def block_rows(self) -> int:
+        """Rows of a block."""
         K, d = self.means.shape
-        return int(np.clip(WORK_BYTES // (8 * (2 * d + K)), 512, 8000)) // 8 * 8
+        return int(np.clip(WORK_BYTES // (8 * (3 * d + K)), 512, 8000)) // 8 * 8
 
     def log_joint(self, X: np.ndarray) -> np.ndarray:
         """log(weight) + log-density of each row, shape (n_components, n_rows)."""
-        Z = np.ascontiguousarray(X.T, dtype=np.float64)  # (n_features, n_rows)
-        out = np.empty((len(self.means), len(X)))
-        centred, y = np.empty_like(Z), np.empty_like(Z)
+        return self._log_joint(X, np.empty((len(self.means), len(X))))
+
+    def _log_joint(self, X, out):
+        Z, centred, y = scratch(*[X.shape[::-1]] * 3)  # (n_features, n_rows)
+        Z[:] = X.T
         for k, mean in enumerate(self.means):
             np.subtract(Z, mean[:, None], out=centred)
             if self.factors.ndim == 3:
@@ -248,20 +257,20 @@ class TriangularKernel:
 
     def statistics(self, blocks: Iterable) -> GaussianStatistics | None:
         """Statistics of all rows of the blocks, under this kernel's parameters."""
-        result = None
+        K = len(self.anchors)
+        sums = AnchoredSums(self.anchors, full=self.factors.ndim == 3)
+        resp, log_likelihood = np.empty((K, 0)), 0.0
         for block in blocks:
-            resp = self.log_joint(block.X)
+            if resp.shape[1] != len(block.X):
+                resp = np.empty((K, len(block.X)))
+            self._log_joint(block.X, resp)
             norm = logsumexp0(resp)
             resp -= norm
             np.maximum(resp, LOWEST_EXP, out=resp)
             np.exp(resp, out=resp)
-            w = block.weight
-            part = anchored_sums(
-                block.X, w, resp, self.anchors, full=self.factors.ndim == 3,
-                log_likelihood=float(norm.sum() if w is None else w @ norm),
-            )  # fmt: skip
-            result = part if result is None else result + part
-        return result
+            log_likelihood += norm.sum() if block.weight is None else block.weight @ norm
+            sums.add(block.X, block.weight, resp)
+        return sums.statistics(float(log_likelihood)) if sums.weight > 0 else None
 
 
 def _whiten(U: np.ndarray, centred: np.ndarray, out: np.ndarray) -> None:
@@ -273,25 +282,74 @@ def _whiten(U: np.ndarray, centred: np.ndarray, out: np.ndarray) -> None:
         np.matmul(U[:b, a:b].T, centred[:b], out=out[a:b])
 
 
-def anchored_sums(X, weight, resp, anchors, full: bool, log_likelihood=0.0) -> GaussianStatistics:
-    """Statistics of a block from responsibilities of shape (n_components, n_rows).
+class AnchoredSums:
+    """Adds up statistics about anchors from responsibilities, block by block.
 
     Only rows whose responsibility can change a sum are visited: in separated data that is about
     one component a row.
     """
-    K, d = anchors.shape
-    counts, first = np.zeros(K), np.zeros((K, d))
-    second = np.zeros((K, d, d) if full else (K, d))
-    for k in range(K):
-        rows = np.flatnonzero(resp[k] > NEGLIGIBLE)
-        if len(rows) == 0:
-            continue
-        r = resp[k].take(rows)
-        if weight is not None:
-            r *= weight.take(rows)
-        diff = X.take(rows, axis=0) - anchors[k]
-        weighted = diff * r[:, None]
-        counts[k], first[k] = r.sum(), weighted.sum(axis=0)
-        second[k] = diff.T @ weighted if full else np.einsum("ij,ij->j", diff, weighted)
-    total = float(len(X) if weight is None else weight.sum())
-    return GaussianStatistics(total, log_likelihood, counts, first, second, anchors)
+
+    def __init__(self, anchors: np.ndarray, full: bool):
+        K, d = anchors.shape
+        self.anchors, self.full, self.weight = anchors, full, 0.0
+        self.counts, self.first = np.zeros(K), np.zeros((K, d))
+        self.second = np.zeros((K, d, d) if full else (K, d))
+
+    def add(self, X: np.ndarray, weight: np.ndarray | None, resp: np.ndarray) -> None:
+        """Add rows with responsibilities of shape (n_components, n_rows)."""
+        self.weight += len(X) if weight is None else weight.sum()
+        X = np.asarray(X, dtype=np.float64)
+        for k, anchor in enumerate(self.anchors):
+            rows = np.flatnonzero(resp[k] > NEGLIGIBLE)
+            if len(rows) == 0:
+                continue
+            (diff,) = scratch((len(rows), X.shape[1]))
+            if len(rows) == len(X):
+                r = resp[k] if weight is None else resp[k] * weight
+                np.subtract(X, anchor, out=diff)
+            else:
+                r = resp[k].take(rows)
+                if weight is not None:
+                    r *= weight.take(rows)
+                X.take(rows, axis=0, out=diff, mode="clip")  # "raise" would buffer
+                diff -= anchor
+            root = np.sqrt(r)
+            diff *= root[:, None]
+            self.counts[k] += r.sum()
+            self.first[k] += root @ diff
+            if self.full:
+                self.second[k] += diff.T @ diff  # half the work: BLAS sees the symmetry
+            else:
+                self.second[k] += np.einsum("ij,ij->j", diff, diff)
+
+    def statistics(self, log_likelihood: float = 0.0) -> GaussianStatistics:
+        """What has been added so far."""
+        return GaussianStatistics(
+            float(self.weight), log_likelihood, self.counts, self.first, self.second, self.anchors
+        )
+
+
+# --------------------------------------------------------------------------- work arrays
+
+
+class _Buffer(threading.local):
+    memory = np.empty(0)
+
+
+_buffer = _Buffer()
+
+
+def scratch(*shapes: tuple) -> list[np.ndarray]:
+    """Uninitialised arrays in one buffer of this thread, valid until the next call in it.
+
+    Work arrays of megabytes that are allocated anew are mapped anew: touching their pages takes
+    longer than the arithmetic on them.
+    """
+    sizes = [math.prod(shape) for shape in shapes]
+    if _buffer.memory.size < sum(sizes):
+        _buffer.memory = np.empty(sum(sizes))
+    arrays, at = [], 0
+    for shape, size in zip(shapes, sizes, strict=True):
+        arrays.append(_buffer.memory[at : at + size].reshape(shape))
+        at += size
+    return arrays

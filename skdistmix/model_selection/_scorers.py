@@ -231,5 +231,4 @@ def _log_det(step):
 
 
 def _total_weight(X, sample_weight):
-    shards = as_shards(X).with_weights(sample_weight)
-    return shards.n_rows if shards._weights is None else sum(w.sum() for w in shards._weights)
+    return as_shards(X).with_weights(sample_weight).total_weight
