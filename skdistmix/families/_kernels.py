@@ -94,14 +94,14 @@ class FeatureKernel:
     def width(self) -> int:
         """Rows of a sub-block: small enough for BLAS's path for small products."""
         K, p = self.theta.shape
-        width = int(np.clip(SMALL_PRODUCT // (K * p), 200, 4000)) // 8 * 8
+        width = min(max(SMALL_PRODUCT // (K * p), 200), 4000) // 8 * 8
         return width - 8 if width % 512 == 0 else width  # such strides collide in the cache
 
     @property
     def block_rows(self) -> int:
         """Rows of a block: a whole number of sub-blocks."""
         K, p = self.theta.shape
-        return self.width * int(np.clip(WORK_BYTES // (8 * (K + p) * self.width), 1, 32))
+        return self.width * min(max(WORK_BYTES // (8 * (K + p) * self.width), 1), 32)
 
     def log_joint(self, X: np.ndarray) -> np.ndarray:
         """log(weight) + log-density of each row, shape (n_components, n_rows)."""
@@ -234,7 +234,7 @@ class TriangularKernel:
     def block_rows(self) -> int:
         """Rows of a block."""
         K, d = self.means.shape
-        return int(np.clip(WORK_BYTES // (8 * (3 * d + K)), 512, 8000)) // 8 * 8
+        return min(max(WORK_BYTES // (8 * (3 * d + K)), 512), 8000) // 8 * 8
 
     def log_joint(self, X: np.ndarray) -> np.ndarray:
         """log(weight) + log-density of each row, shape (n_components, n_rows)."""
