@@ -10,8 +10,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -91,8 +90,7 @@ class Workers:
             The sum; None if there is no row.
         """
         total = TreeSum()
-        for part in self._run(_reduce_task, function, shards, block_rows, check):
-            total.add(part)
+        self._run(total.add, _reduce_task, function, shards, block_rows, check)
         return total.result()
 
     def map_rows(self, function: Callable, shards: Shards, block_rows: int = 8192, check=False):
@@ -101,21 +99,30 @@ class Workers:
         A shard without rows gives None.
         """
         pieces: list[list[np.ndarray]] = [[] for _ in shards.sizes]
-        for task in self._run(_rows_task, function, shards, block_rows, check):
+
+        def keep(task):
             for shard, values in task:
                 pieces[shard].append(values)
+
+        self._run(keep, _rows_task, function, shards, block_rows, check)
         return [np.concatenate(p) if len(p) > 1 else (p[0] if p else None) for p in pieces]
 
-    def _run(self, body, function, shards, block_rows, check) -> Iterator:
+    def _run(self, consume, body, function, shards, block_rows, check) -> None:
+        """Call `consume` with what the body makes of each task, in the order of tasks."""
         tasks = cut_tasks(shards.sizes, shards.n_features, block_rows)
         if len(tasks) > 1 and self._parallel is not None:
             shards = self._on_disk(shards)
-            calls = ((body, function, shards, task, block_rows, check) for task in tasks)
-            return self._parallel(delayed(_in_process)(*call) for call in calls)
-        calls = ((body, function, shards, task, block_rows, check) for task in tasks)
-        if len(tasks) > 1 and self._executor is not None:
-            return _in_order(self._executor, calls, window=4 * self.n_workers)
-        return (body(*arguments) for body, *arguments in calls)
+        calls = [(body, function, shards, task, block_rows, check) for task in tasks]
+        if len(tasks) > 1 and self._parallel is not None:
+            for result in self._parallel(delayed(_in_process)(*call) for call in calls):
+                consume(result)
+        elif len(tasks) > 1 and self._executor is not None:
+            SharedQueue(calls, consume, window=4 * self.n_workers).run(
+                self._executor, self.n_workers
+            )
+        else:
+            for call, *arguments in calls:
+                consume(call(*arguments))
 
     def _on_disk(self, shards: Shards) -> Shards:
         """The same shards with in-memory rows in .npy files, which worker processes map."""
@@ -190,19 +197,67 @@ def single_threaded_blas():
                 hold.limiter = None
 
 
-def _in_order(executor, calls: Iterable, window: int) -> Iterator:
-    """Results in the order of the calls, with at most `window` of them waiting (bounded memory)."""
-    pending: deque = deque()
-    try:
-        for call in calls:
-            pending.append(executor.submit(*call))
-            if len(pending) >= window:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        for future in pending:
-            future.cancel()
+class SharedQueue:
+    """Calls that threads take one after another; results are consumed in the order of calls.
+
+    The threads fetch their next call themselves. A driver that hands out every call has to wake
+    up for each, and waits for the interpreter lock together with the threads that compute.
+
+    Parameters
+    ----------
+    calls : list of (function, *arguments)
+    consume : callable
+        Called with each result, by one thread at a time.
+    window : int
+        How far threads may run ahead of the oldest unfinished call (bounded memory).
+    """
+
+    def __init__(self, calls: list, consume: Callable, window: int):
+        self._calls, self._consume, self._window = calls, consume, window
+        self._results: dict = {}
+        self._taken = self._consumed = 0
+        self._stopped = False
+        self._changed = threading.Condition()
+
+    def run(self, executor, n_threads: int) -> None:
+        """Work through all calls; the first exception ends the work and is raised."""
+        futures = [executor.submit(self._work) for _ in range(min(n_threads, len(self._calls)))]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            self._stop()
+
+    def _work(self) -> None:
+        try:
+            while (index := self._take()) is not None:
+                function, *arguments = self._calls[index]
+                self._done(index, function(*arguments))
+        except BaseException:
+            self._stop()
+            raise
+
+    def _take(self) -> int | None:
+        with self._changed:
+            while self._taken - self._consumed >= self._window and not self._stopped:
+                self._changed.wait()
+            if self._stopped or self._taken == len(self._calls):
+                return None
+            self._taken += 1
+            return self._taken - 1
+
+    def _done(self, index: int, result) -> None:
+        with self._changed:
+            self._results[index] = result
+            while self._consumed in self._results:
+                self._consume(self._results.pop(self._consumed))
+                self._consumed += 1
+            self._changed.notify_all()
+
+    def _stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
 
 
 # --------------------------------------------------------------------------- tasks

@@ -15,6 +15,7 @@ import math
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -170,9 +171,7 @@ class FeatureKernel:
         K, d = len(sums), len(self.center)
         first, rest = sums[:, 1 : d + 1].copy(), sums[:, d + 1 :]
         if self.products == "outer":
-            i, j = np.triu_indices(d)
-            second = np.empty((K, d, d))
-            second[:, i, j] = second[:, j, i] = rest
+            second = rest[:, _square_of_triangle(d)]
         elif self.products == "square":
             second = rest.copy()
         else:
@@ -181,6 +180,15 @@ class FeatureKernel:
         return GaussianStatistics(
             float(weight), float(total), sums[:, 0].copy(), first, second, anchors
         )
+
+
+@lru_cache(maxsize=32)
+def _square_of_triangle(d: int) -> np.ndarray:
+    """For each entry of a symmetric matrix its place in the upper triangle, row by row."""
+    places = np.empty((d, d), dtype=np.intp)
+    i, j = np.triu_indices(d)
+    places[i, j] = places[j, i] = np.arange(len(i))
+    return places
 
 
 def _padded(weight, n_rows: int, shape: tuple) -> np.ndarray | None:
