@@ -13,6 +13,7 @@ from ._factors import (
     roots_of_precisions,
 )
 from ._gaussian_base import GaussianFamily
+from ._kernels import pairs
 
 __all__ = [
     "GAUSSIAN_FAMILIES",
@@ -66,7 +67,7 @@ class FullGaussian(GaussianFamily):
 
     def _natural(self, params, means):
         precisions = self.precisions(params)
-        i, j = np.triu_indices(means.shape[1])
+        i, j = pairs(means.shape[1])
         quadratic = np.where(i == j, -0.5, -1.0) * precisions[:, i, j]
         return "outer", np.einsum("kij,kj->ki", precisions, means), quadratic, None
 

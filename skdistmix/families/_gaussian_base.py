@@ -185,7 +185,7 @@ class GaussianFamily(Family):
         products, linear, quadratic, whitening = self._natural(params, params.means - center)
         log_norm = self._log_norm(params)
         offset = np.einsum("kj,kj->k", linear, params.means - center)
-        theta = np.column_stack([log_norm - 0.5 * offset, linear, quadratic])
+        theta = np.column_stack([linear, log_norm - 0.5 * offset, quadratic])
         return FeatureKernel(products, center, theta, float(log_norm.max()), whitening)
 
     @abstractmethod

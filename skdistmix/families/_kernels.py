@@ -2,7 +2,7 @@
 
 Both work on feature-major blocks, where every array operation runs along the rows' axis.
 
-* :class:`FeatureKernel`: a Gaussian log-density is linear in phi(x) = [1, x, products of x], so all
+* :class:`FeatureKernel`: a Gaussian log-density is linear in phi(x) = [x, 1, products of x], so all
   log-densities of a block are one matrix product and all statistics another. Fast for few
   features; sums of raw products lose digits when a component is tight against the data's spread.
 * :class:`TriangularKernel`: whitens x - mean by a triangular factor, one component at a time, and
@@ -15,19 +15,22 @@ import math
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
 
 from ._base import logsumexp0
 
-__all__ = ["AnchoredSums", "FeatureKernel", "GaussianStatistics", "TriangularKernel"]
+__all__ = ["AnchoredSums", "FeatureKernel", "GaussianStatistics", "TriangularKernel", "pairs"]
 
 LOWEST_EXP = -700.0  # exp() of less leaves the normal numbers and the fast path of the library
 RESCUE_BELOW = np.exp(-650.0)
-SMALL_PRODUCT = 1_000_000  # m*n*k up to which BLAS multiplies without packing its operands
-WORK_BYTES = 4_500_000  # size of a block's work arrays: fewer, larger calls release the GIL less
+# OpenBLAS multiplies without packing its operands, up to twice faster, while m*n*k is at most this
+# and, where the second operand is transposed, the result has at most so many numbers.
+SMALL_PRODUCT = 1_000_000
+SMALL_RESULT = 1200
+WORK_BYTES = 6_000_000  # size of a block's work arrays: fewer, larger calls release the GIL less
 NEGLIGIBLE = 1e-16  # responsibilities below do not change a sum of float64
 
 
@@ -74,11 +77,11 @@ class FeatureKernel:
     Attributes
     ----------
     products : {"outer", "square", "norm"}
-        The quadratic features: upper triangle of z z', its diagonal, or its trace.
+        The quadratic features: all products of two (see :func:`pairs`), squares, or their sum.
     center : ndarray of shape (n_features,)
         Rows enter as z = x - center.
     theta : ndarray of shape (n_components, p)
-        log(weight) + log-density = theta @ phi, phi = [1, z, quadratic features].
+        log(weight) + log-density = theta @ phi, phi = [z, 1, quadratic features].
     peak : float
         An upper bound of all log-densities; densities are computed relative to it.
     whitening : ndarray of shape (n_features, n_features) or None
@@ -91,114 +94,122 @@ class FeatureKernel:
     peak: float
     whitening: np.ndarray | None = None
 
-    @property
+    @cached_property
     def width(self) -> int:
-        """Rows of a sub-block: small enough for BLAS's path for small products."""
+        """Rows of a part of a block: few enough for BLAS's path for small products."""
         K, p = self.theta.shape
         width = min(max(SMALL_PRODUCT // (K * p), 200), 4000) // 8 * 8
         return width - 8 if width % 512 == 0 else width  # such strides collide in the cache
 
     @property
     def block_rows(self) -> int:
-        """Rows of a block: a whole number of sub-blocks."""
+        """Rows of a block: a whole number of parts."""
         K, p = self.theta.shape
         return self.width * min(max(WORK_BYTES // (8 * (K + p) * self.width), 1), 32)
 
     def log_joint(self, X: np.ndarray) -> np.ndarray:
         """log(weight) + log-density of each row, shape (n_components, n_rows)."""
         phi, resp, _, _ = self._features(X)
-        np.matmul(self.theta, phi, out=resp)
-        return np.concatenate(list(resp), axis=1)[:, : len(X)]
+        np.matmul(self.theta, self._parts(phi), out=self._parts(resp))
+        return resp[:, : len(X)].copy()
 
     def statistics(self, blocks: Iterable) -> GaussianStatistics | None:
         """Statistics of all rows of the blocks, under this kernel's parameters."""
         sums, total, weight, empty = np.zeros_like(self.theta), 0.0, 0.0, True
         theta = self.theta.copy()
-        theta[:, 0] -= self.peak
+        theta[:, len(self.center)] -= self.peak
         for block in blocks:
             empty = False
             phi, resp, density, logs = self._features(block.X)
-            w = _padded(block.weight, len(block.X), density.shape)
-            np.matmul(theta, phi, out=resp)
+            w = _padded(block.weight, len(block.X), phi.shape[1])
+            np.matmul(theta, self._parts(phi), out=self._parts(resp))
             np.maximum(resp, LOWEST_EXP, out=resp)
             np.exp(resp, out=resp)
-            np.sum(resp, axis=1, out=density)
+            np.sum(resp, axis=0, out=density)
             if density.min() < RESCUE_BELOW:
                 total += _rescue(theta, phi, resp, density, w)
             np.log(density, out=logs)
             np.divide(1.0 if w is None else w, density, out=density)
-            resp *= density[:, None]
-            sums += np.matmul(resp, phi.transpose(0, 2, 1)).sum(axis=0)
+            resp *= density
+            self._add_products(sums, resp, phi)
             block_weight = len(block.X) if block.weight is None else block.weight.sum()
-            total += (logs.sum() if w is None else np.vdot(w, logs)) + self.peak * block_weight
+            total += (logs.sum() if w is None else w @ logs) + self.peak * block_weight
             weight += block_weight
         return None if empty else self._unpacked(sums, weight, total)
 
     def _features(self, X: np.ndarray) -> tuple:
-        """phi of shape (n_subblocks, p, width) and work arrays of the same layout.
+        """phi of shape (p, m), and work arrays of shapes (n_components, m), (m,) and (m,).
 
-        The work arrays have n_components rows, and twice none. Rows that pad the last sub-block
-        are zero. All are valid until the next call in this thread.
+        m is the number of rows, filled up with zeros to a multiple of `width`. All arrays are
+        valid until the next call in this thread.
         """
         (n_rows, d), (K, p) = X.shape, self.theta.shape
-        width = min(self.width, n_rows)
-        n_sub = -(-n_rows // width)
-        phi, resp, density, logs = scratch(
-            (n_sub, p, width), (n_sub, K, width), (n_sub, width), (n_sub, width)
-        )
-        phi[:, 0] = 1.0
-        z = phi[:, 1 : d + 1]  # (n_subblocks, n_features, width)
-        whole = n_rows // width
-        rows = X[: whole * width].reshape(whole, width, d)
-        np.subtract(rows.transpose(0, 2, 1), self.center[:, None], out=z[:whole])
-        if whole < n_sub:
-            rest = n_rows - whole * width
-            np.subtract(X[whole * width :].T, self.center[:, None], out=z[-1, :, :rest])
-            z[-1, :, rest:] = 0.0
+        m = -(-n_rows // self.width) * self.width
+        lead = d // 2 if self.products == "outer" else 0
+        work, resp, density, logs = scratch((lead + p, m), (K, m), (m,), (m,))
+        phi = work[lead:]
+        z, one, quadratic = phi[:d], phi[d], phi[d + 1 :]
+        np.subtract(X.T, self.center[:, None], out=z[:, :n_rows])
+        z[:, n_rows:] = 0.0
+        one[:] = 1.0
         if self.products == "outer":
-            at = d + 1
-            for j in range(d):
-                np.multiply(z[:, j:], z[:, j : j + 1], out=phi[:, at : at + d - j])
-                at += d - j
+            # All pairs by cyclic shifts: with its last rows repeated in front, z times z shifted
+            # is one operation, and there are only d / 2 shifts.
+            work[:lead] = z[d - lead :]
+            for shift in range(lead + 1):
+                rows = slice(shift * d, min((shift + 1) * d, len(quadratic)))
+                n_pairs = rows.stop - rows.start
+                shifted = work[lead - shift : lead - shift + n_pairs]
+                np.multiply(z[:n_pairs], shifted, out=quadratic[rows])
         elif self.products == "square":
-            np.multiply(z, z, out=phi[:, d + 1 :])
+            np.multiply(z, z, out=quadratic)
         else:
             y = z if self.whitening is None else self.whitening.T @ z
-            np.einsum("bdm,bdm->bm", y, y, out=phi[:, d + 1])
+            np.einsum("dm,dm->m", y, y, out=quadratic[0])
         return phi, resp, density, logs
+
+    def _add_products(self, sums: np.ndarray, resp: np.ndarray, phi: np.ndarray) -> None:
+        """``sums += resp @ phi.T``, in slices of features that BLAS multiplies without packing."""
+        K, p = sums.shape
+        n_slices = -(-p * K // SMALL_RESULT) if K * 8 <= SMALL_RESULT else 1
+        parts = self._parts(resp)
+        for i in range(n_slices):
+            features = slice(p * i // n_slices, p * (i + 1) // n_slices)
+            sums[:, features] += (parts @ self._parts(phi[features]).transpose(0, 2, 1)).sum(axis=0)
+
+    def _parts(self, work: np.ndarray) -> np.ndarray:
+        """A work array as (m / width, rows, width): matrix products run on parts, all else on m."""
+        return work.reshape(len(work), -1, self.width).transpose(1, 0, 2)
 
     def _unpacked(self, sums: np.ndarray, weight: float, total: float) -> GaussianStatistics:
         K, d = len(sums), len(self.center)
-        first, rest = sums[:, 1 : d + 1].copy(), sums[:, d + 1 :]
+        counts, first, rest = sums[:, d].copy(), sums[:, :d].copy(), sums[:, d + 1 :]
         if self.products == "outer":
-            second = rest[:, _square_of_triangle(d)]
+            second = np.empty((K, d, d))
+            i, j = pairs(d)
+            second[:, i, j] = second[:, j, i] = rest
         elif self.products == "square":
             second = rest.copy()
         else:
             second = None if self.whitening is not None else rest[:, 0].copy()
         anchors = np.broadcast_to(self.center, (K, d))
-        return GaussianStatistics(
-            float(weight), float(total), sums[:, 0].copy(), first, second, anchors
-        )
+        return GaussianStatistics(float(weight), float(total), counts, first, second, anchors)
 
 
 @lru_cache(maxsize=32)
-def _square_of_triangle(d: int) -> np.ndarray:
-    """For each entry of a symmetric matrix its place in the upper triangle, row by row."""
-    places = np.empty((d, d), dtype=np.intp)
-    i, j = np.triu_indices(d)
-    places[i, j] = places[j, i] = np.arange(len(i))
-    return places
+def pairs(d: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every unordered pair of features once, in the order of cyclic shifts."""
+    place = np.arange(d * (d + 1) // 2)
+    return place % d, (place % d - place // d) % d
 
 
-def _padded(weight, n_rows: int, shape: tuple) -> np.ndarray | None:
-    """Weights shaped (n_subblocks, width), zero for padding; None when all would be one."""
-    size = shape[0] * shape[1]
-    if weight is None and size == n_rows:
+def _padded(weight, n_rows: int, m: int) -> np.ndarray | None:
+    """Weights of shape (m,), zero for padding; None when all would be one."""
+    if weight is None and m == n_rows:
         return None
-    w = np.zeros(size)
+    w = np.zeros(m)
     w[:n_rows] = 1.0 if weight is None else weight
-    return w.reshape(shape)
+    return w
 
 
 def _rescue(theta, phi, resp, density, w) -> float:
@@ -207,13 +218,12 @@ def _rescue(theta, phi, resp, density, w) -> float:
     Sets their entries of `resp` and `density` relative to their own largest log-density; returns
     the weighted sum of these largest log-densities.
     """
-    sub, column = np.nonzero(density < RESCUE_BELOW)
-    log_joint = phi[sub, :, column] @ theta.T  # (n_rescued, n_components)
-    top = log_joint.max(axis=1)
-    relative = np.exp(log_joint - top[:, None])
-    resp[sub, :, column] = relative
-    density[sub, column] = relative.sum(axis=1)
-    return float(top.sum() if w is None else w[sub, column] @ top)
+    rows = np.flatnonzero(density < RESCUE_BELOW)
+    log_joint = theta @ phi[:, rows]  # (n_components, n_rescued)
+    top = log_joint.max(axis=0)
+    resp[:, rows] = np.exp(log_joint - top)
+    density[rows] = resp[:, rows].sum(axis=0)
+    return float(top.sum() if w is None else w[rows] @ top)
 
 
 # --------------------------------------------------------------------------- triangular
