@@ -30,6 +30,7 @@ RESCUE_BELOW = np.exp(-650.0)
 # and, where the second operand is transposed, the result has at most so many numbers.
 SMALL_PRODUCT = 1_000_000
 SMALL_RESULT = 1200
+SLICE = 24  # rows of a triangular factor that are multiplied at once
 WORK_BYTES = 6_000_000  # size of a block's work arrays: fewer, larger calls release the GIL less
 NEGLIGIBLE = 1e-16  # responsibilities below do not change a sum of float64
 
@@ -110,7 +111,7 @@ class FeatureKernel:
     def log_joint(self, X: np.ndarray) -> np.ndarray:
         """log(weight) + log-density of each row, shape (n_components, n_rows)."""
         phi, resp, _, _ = self._features(X)
-        np.matmul(self.theta, self._parts(phi), out=self._parts(resp))
+        np.matmul(self.theta, _split(phi, self.width), out=_split(resp, self.width))
         return resp[:, : len(X)].copy()
 
     def statistics(self, blocks: Iterable) -> GaussianStatistics | None:
@@ -122,7 +123,7 @@ class FeatureKernel:
             empty = False
             phi, resp, density, logs = self._features(block.X)
             w = _padded(block.weight, len(block.X), phi.shape[1])
-            np.matmul(theta, self._parts(phi), out=self._parts(resp))
+            np.matmul(theta, _split(phi, self.width), out=_split(resp, self.width))
             np.maximum(resp, LOWEST_EXP, out=resp)
             np.exp(resp, out=resp)
             np.sum(resp, axis=0, out=density)
@@ -172,14 +173,12 @@ class FeatureKernel:
         """``sums += resp @ phi.T``, in slices of features that BLAS multiplies without packing."""
         K, p = sums.shape
         n_slices = -(-p * K // SMALL_RESULT) if K * 8 <= SMALL_RESULT else 1
-        parts = self._parts(resp)
+        parts = _split(resp, self.width)
         for i in range(n_slices):
             features = slice(p * i // n_slices, p * (i + 1) // n_slices)
-            sums[:, features] += (parts @ self._parts(phi[features]).transpose(0, 2, 1)).sum(axis=0)
-
-    def _parts(self, work: np.ndarray) -> np.ndarray:
-        """A work array as (m / width, rows, width): matrix products run on parts, all else on m."""
-        return work.reshape(len(work), -1, self.width).transpose(1, 0, 2)
+            sums[:, features] += (parts @ _split(phi[features], self.width).transpose(0, 2, 1)).sum(
+                axis=0
+            )
 
     def _unpacked(self, sums: np.ndarray, weight: float, total: float) -> GaussianStatistics:
         K, d = len(sums), len(self.center)
@@ -293,11 +292,24 @@ class TriangularKernel:
 
 def _whiten(U: np.ndarray, centred: np.ndarray, out: np.ndarray) -> None:
     """``out = U' @ centred``, skipping blocks of U that are zero below its diagonal."""
-    d = len(U)
-    n_parts = max(1, round(d / 24))
-    bounds = [d * i // n_parts for i in range(n_parts + 1)]
+    d, m = centred.shape
+    n_slices = max(1, round(d / SLICE))
+    bounds = [d * i // n_slices for i in range(n_slices + 1)]
+    width = max(SMALL_PRODUCT * n_slices // d**2, 64) // 8 * 8
+    whole = m // width * width
     for a, b in pairwise(bounds):
-        np.matmul(U[:b, a:b].T, centred[:b], out=out[a:b])
+        triangle = U[:b, a:b].T
+        if whole:
+            np.matmul(
+                triangle, _split(centred[:b, :whole], width), out=_split(out[a:b, :whole], width)
+            )
+        if whole < m:
+            np.matmul(triangle, centred[:b, whole:], out=out[a:b, whole:])
+
+
+def _split(work: np.ndarray, width: int) -> np.ndarray:
+    """(n, m) seen as (m / width, n, width): matrix products run on parts, all else on whole rows."""
+    return work.reshape(len(work), -1, width).transpose(1, 0, 2)
 
 
 class AnchoredSums:
