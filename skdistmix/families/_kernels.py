@@ -308,7 +308,7 @@ def _whiten(U: np.ndarray, centred: np.ndarray, out: np.ndarray) -> None:
 
 
 def _split(work: np.ndarray, width: int) -> np.ndarray:
-    """(n, m) seen as (m / width, n, width): matrix products run on parts, all else on whole rows."""
+    """(n, m) seen as (m / width, n, width): products of matrices run on parts."""
     return work.reshape(len(work), -1, width).transpose(1, 0, 2)
 
 
