@@ -94,9 +94,6 @@ class Binomial(Family):
         shares = stats.sums / (counts[:, None] * self.n_trials)
         return BinomialParams(counts / counts.sum(), np.clip(shares, 1e-6, 1 - 1e-6))
 
-    def better_anchors(self, stats, params):
-        return None  # these sums are accurate wherever they are taken
-
     def centers(self, stats):
         return stats.sums / np.maximum(stats.counts, 1e-300)[:, None]
 

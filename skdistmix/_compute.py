@@ -98,31 +98,35 @@ class Workers:
 
         A shard without rows gives None.
         """
-        pieces: list[list[np.ndarray]] = [[] for _ in shards.sizes]
+        results: list[list[np.ndarray]] = [[] for _ in shards.sizes]
 
-        def keep(task):
-            for shard, values in task:
-                pieces[shard].append(values)
+        def keep(values_of_task):
+            for shard, values in values_of_task:
+                results[shard].append(values)
 
         self._run(keep, _rows_task, function, shards, block_rows, check)
-        return [np.concatenate(p) if len(p) > 1 else (p[0] if p else None) for p in pieces]
+        return [np.concatenate(r) if len(r) > 1 else (r[0] if r else None) for r in results]
 
     def _run(self, consume, body, function, shards, block_rows, check) -> None:
         """Call `consume` with what the body makes of each task, in the order of tasks."""
         tasks = cut_tasks(shards.sizes, shards.n_features, block_rows)
-        if len(tasks) > 1 and self._parallel is not None:
+        in_processes = self._parallel is not None and len(tasks) > 1
+        if in_processes:
             shards = self._on_disk(shards)
-        calls = [(body, function, shards, task, block_rows, check) for task in tasks]
-        if len(tasks) > 1 and self._parallel is not None:
+        # A task holds the shards it reads and no others: there may be thousands.
+        calls = (
+            (body, function, [Piece(shards, *part) for part in task], block_rows, check)
+            for task in tasks
+        )
+        if in_processes:
             for result in self._parallel(delayed(_in_process)(*call) for call in calls):
                 consume(result)
-        elif len(tasks) > 1 and self._executor is not None:
-            SharedQueue(calls, consume, window=4 * self.n_workers).run(
-                self._executor, self.n_workers
-            )
+        elif self._executor is not None and len(tasks) > 1:
+            queue = SharedQueue(list(calls), consume, window=4 * self.n_workers)
+            queue.run(self._executor, self.n_workers)
         else:
-            for call, *arguments in calls:
-                consume(call(*arguments))
+            for body, *arguments in calls:
+                consume(body(*arguments))
 
     def _on_disk(self, shards: Shards) -> Shards:
         """The same shards with in-memory rows in .npy files, which worker processes map."""
@@ -286,12 +290,24 @@ def cut_tasks(sizes, n_features: int, block_rows: int) -> list[list[tuple[int, i
     return tasks
 
 
-def _task_blocks(shards: Shards, task, block_rows: int, check: bool) -> Iterator[Block]:
+class Piece:
+    """A row range of one shard."""
+
+    def __init__(self, shards: Shards, index: int, start: int, stop: int):
+        self.shard, self.index, self.start, self.stop = shards[index], index, start, stop
+        self.offset = int(shards.offsets[index])
+
+    def blocks(self, block_rows: int, check: bool) -> Iterator[Block]:
+        """The rows, in blocks."""
+        return self.shard.blocks(self.start, self.stop, block_rows, self.offset, check)
+
+
+def _task_blocks(task: list[Piece], block_rows: int, check: bool) -> Iterator[Block]:
     """The blocks of a task; rows of small shards are put together into blocks of useful size."""
     waiting: list[Block] = []
     n_waiting = 0
-    for shard, start, stop in task:
-        for block in shards.blocks(shard, start, stop, block_rows, check):
+    for piece in task:
+        for block in piece.blocks(block_rows, check):
             if waiting and n_waiting + len(block.X) > block_rows:
                 yield _joined(waiting)
                 waiting, n_waiting = [], 0
@@ -316,15 +332,15 @@ def _joined(blocks: list[Block]) -> Block:
     )
 
 
-def _reduce_task(function, shards, task, block_rows, check):
-    return function(_task_blocks(shards, task, block_rows, check))
+def _reduce_task(function, task, block_rows, check):
+    return function(_task_blocks(task, block_rows, check))
 
 
-def _rows_task(function, shards, task, block_rows, check):
+def _rows_task(function, task, block_rows, check):
     return [
-        (shard, function(block))
-        for shard, start, stop in task
-        for block in shards.blocks(shard, start, stop, block_rows, check)
+        (piece.index, function(block))
+        for piece in task
+        for block in piece.blocks(block_rows, check)
     ]
 
 

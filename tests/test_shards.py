@@ -89,7 +89,7 @@ def test_map_sees_rows_through_a_function():
 def test_zero_weights_leave_rows_out_and_keep_indices():
     w = np.ones(len(X))
     w[::3] = 0
-    blocks = list(as_shards(X, n_shards=1).with_weights(w).blocks(0, 0, len(X), 1000))
+    blocks = list(as_shards(X, n_shards=1).with_weights(w)[0].blocks(0, len(X), 1000))
     rows = np.concatenate([np.asarray(b.rows) for b in blocks])
     np.testing.assert_array_equal(rows, np.flatnonzero(w))
     np.testing.assert_array_equal(np.concatenate([b.X for b in blocks]), X[w > 0])

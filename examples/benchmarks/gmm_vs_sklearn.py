@@ -47,6 +47,7 @@ CASES = [
     ("spherical", 1_000_000, 10, 10),
     ("tied", 1_000_000, 10, 10),
 ]
+QUICK_CASES = [case for case in CASES if case[3] < 50 and case[2] < 300]
 WHOLE_FITS = [("full", 1_000_000, 5, 8), ("full", 500_000, 10, 10)]
 
 
@@ -186,7 +187,9 @@ def main():
     parser.add_argument("--no-whole", action="store_true", help="leave out whole fits")
     args = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
-    shrink, repeats, seeds = (10, 3, 3) if args.quick else (1, 5, 5)
+    shrink, repeats, seeds = (10, 3, 2) if args.quick else (1, 5, 5)
+    cases = QUICK_CASES if args.quick else CASES
+    whole = WHOLE_FITS[1:] if args.quick else WHOLE_FITS
 
     machine = {
         "processor": processor(),
@@ -204,7 +207,7 @@ def main():
         + f"{'ours':>8s} {'ratio':>6s} {'1 job':>8s} {'rows/s':>9s} {'same':>8s} {'memory':>7s}"
     )
     results = {"machine": machine, "per iteration": [], "whole fits": []}
-    for covariance_type, n, d, K in CASES:
+    for covariance_type, n, d, K in cases:
         if args.only not in (None, covariance_type):
             continue
         for spread in args.spread:
@@ -219,7 +222,7 @@ def main():
             )
     if not args.no_whole:
         print("\nWhole fits, untuned (seconds, median over seeds)")
-        for covariance_type, n, d, K in WHOLE_FITS:
+        for covariance_type, n, d, K in whole:
             if args.only not in (None, covariance_type):
                 continue
             for spread in args.spread:

@@ -49,6 +49,30 @@ class Shard:
         """Rows ``start:stop`` as a 2-D numeric array (a view where possible)."""
         raise NotImplementedError  # pragma: no cover
 
+    def blocks(
+        self, start: int, stop: int, size: int, offset: int = 0, check: bool = False
+    ) -> Iterator[Block]:
+        """Rows ``start:stop`` in blocks of at most `size`; rows of weight zero are left out.
+
+        `offset` is the global index of the shard's first row. With ``check=True`` a NaN or
+        infinity raises, naming the shard and the row.
+        """
+        weights = loaded(self.weight)
+        for first in range(start, stop, size):
+            last = min(first + size, stop)
+            X = self.read(first, last)
+            if X.dtype not in (np.float32, np.float64):
+                X = X.astype(np.float64)
+            if check:
+                _check_finite(X, self, first)
+            rows = range(offset + first, offset + last)
+            weight = None if weights is None else weights[first:last]
+            if weight is not None and not weight.all():
+                keep = np.flatnonzero(weight)
+                X, weight, rows = X[keep], weight[keep], rows.start + keep
+            if len(X):
+                yield Block(X, weight, rows)
+
     def __len__(self) -> int:
         return self.n_rows
 
@@ -248,28 +272,6 @@ class Shards(Sequence):
         return float(
             sum(s.n_rows if s.weight is None else loaded(s.weight).sum() for s in self._shards)
         )
-
-    def blocks(self, shard: int, start: int, stop: int, size: int, check=False) -> Iterator[Block]:
-        """Rows ``start:stop`` of one shard in blocks of `size`; rows of weight zero are left out.
-
-        With ``check=True`` a NaN or infinity raises, naming the shard and the row.
-        """
-        source = self._shards[shard]
-        weights = loaded(source.weight)
-        for first in range(start, stop, size):
-            last = min(first + size, stop)
-            X = source.read(first, last)
-            if (X.dtype.kind == "f" and X.dtype.itemsize < 4) or X.dtype.kind in "iub":
-                X = X.astype(np.float64)
-            if check:
-                _check_finite(X, source, first)
-            rows = range(self.offsets[shard] + first, self.offsets[shard] + last)
-            weight = None if weights is None else weights[first:last]
-            if weight is not None and not weight.all():
-                keep = np.flatnonzero(weight)
-                X, weight, rows = X[keep], weight[keep], rows.start + keep
-            if len(X):
-                yield Block(X, weight, rows)
 
 
 def loaded(weight: np.ndarray | str | None) -> np.ndarray | None:

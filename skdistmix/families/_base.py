@@ -157,9 +157,9 @@ class Family(ABC):
     def m_step(self, stats, previous=None) -> Any:
         """The parameters that maximise the expected log-likelihood of the statistics."""
 
-    @abstractmethod
     def better_anchors(self, stats, params) -> np.ndarray | None:
         """Anchors with which statistics should be collected again, None when they are accurate."""
+        return None
 
     @abstractmethod
     def centers(self, stats) -> np.ndarray:

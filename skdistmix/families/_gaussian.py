@@ -43,8 +43,8 @@ class FullGaussian(GaussianFamily):
     def of_covariance(self, covariance):
         return add_to_diagonal(covariance, self.reg_covar)
 
-    def component_covariances(self, params):
-        return params.covariances
+    def _variances(self, params):
+        return np.diagonal(params.covariances, axis1=1, axis2=2)
 
     def precisions(self, params):
         U = params.precisions_cholesky
@@ -94,8 +94,8 @@ class TiedGaussian(GaussianFamily):
     def of_covariance(self, covariance):
         return add_to_diagonal(covariance, self.reg_covar)
 
-    def component_covariances(self, params):
-        return np.broadcast_to(params.covariances, (self.n_components, *params.covariances.shape))
+    def _variances(self, params):
+        return np.diag(params.covariances)[None]
 
     def precisions(self, params):
         return params.precisions_cholesky @ params.precisions_cholesky.T
@@ -135,8 +135,8 @@ class DiagonalGaussian(GaussianFamily):
     def of_covariance(self, covariance):
         return diagonal_of(covariance) + self.reg_covar
 
-    def component_covariances(self, params):
-        return params.covariances[:, :, None] * np.eye(params.means.shape[1])
+    def _variances(self, params):
+        return params.covariances
 
     def precisions(self, params):
         return params.precisions_cholesky**2
@@ -175,8 +175,8 @@ class SphericalGaussian(GaussianFamily):
     def of_covariance(self, covariance):
         return diagonal_of(covariance).mean() + self.reg_covar
 
-    def component_covariances(self, params):
-        return params.covariances[:, None, None] * np.eye(params.means.shape[1])
+    def _variances(self, params):
+        return np.repeat(params.covariances[:, None], params.means.shape[1], axis=1)
 
     def precisions(self, params):
         return params.precisions_cholesky**2

@@ -11,6 +11,7 @@ from abc import abstractmethod
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from ._base import Family, Moments
 from ._kernels import AnchoredSums, FeatureKernel, GaussianStatistics, TriangularKernel
@@ -18,6 +19,7 @@ from ._kernels import AnchoredSums, FeatureKernel, GaussianStatistics, Triangula
 __all__ = ["GaussianFamily", "GaussianParams"]
 
 MAX_CANCELLATION = 1e6  # terms of a sum against the sum, up to which raw products keep 10 digits
+MAX_DIGITS_LOST = 1e8  # the same for second moments, which then keep 8 digits
 EMPTY = 10 * np.finfo(float).eps
 LOG_2PI = float(np.log(2 * np.pi))
 LOG_OF_ZERO = -1e300  # an infinity would meet zeros in matrix products
@@ -113,17 +115,18 @@ class GaussianFamily(Family):
     def better_anchors(self, stats, params):
         """The new means, if sums about the old anchors lost too many digits of a covariance."""
         per_row = np.where(stats.counts > EMPTY, stats.counts, np.inf)[:, None]
-        about = np.abs(stats.first) / per_row  # distance from anchor to mean
-        if stats.second is None:
-            about = about + np.sqrt(self.moments.variance)
-        elif stats.second.ndim == 1:
-            about = about + np.sqrt(stats.second[:, None] / per_row)
+        if stats.second is None:  # sums about the overall mean, with the total scatter known
+            squares = self.moments.variance + (stats.first / per_row) ** 2
+        elif stats.second.ndim == 3:
+            squares = np.diagonal(stats.second, axis1=1, axis2=2) / per_row
         else:
-            squares = stats.second
-            if squares.ndim == 3:
-                squares = np.diagonal(squares, axis1=1, axis2=2)
-            about = about + np.sqrt(np.maximum(squares, 0.0) / per_row)
-        return params.means if self._cancellation(params, about) > MAX_CANCELLATION else None
+            squares = stats.second.reshape(len(per_row), -1) / per_row
+        squares = np.broadcast_to(np.maximum(squares, 0.0), params.means.shape)
+        own = np.broadcast_to(self._variances(params), params.means.shape)
+        # A component may be flat in itself; other anchors help only against the distance to them.
+        lost = self._cancellation(params, np.sqrt(squares))
+        inherent = self._cancellation(params, np.sqrt(own))
+        return params.means if lost > MAX_DIGITS_LOST * max(1.0, inherent) else None
 
     def permute(self, params, order):
         picked = [params.weights[order], params.means[order]]
@@ -132,13 +135,15 @@ class GaussianFamily(Family):
         return GaussianParams(*picked)
 
     def sample(self, params, counts, rng):
-        covariances = self.component_covariances(params)
-        return np.vstack(
-            [
-                rng.multivariate_normal(mean, covariance, int(count))
-                for mean, covariance, count in zip(params.means, covariances, counts, strict=True)
-            ]
-        )
+        drawn = []
+        factors = self._component_factors(params)
+        for mean, factor, count in zip(params.means, factors, counts, strict=True):
+            white = rng.standard_normal((int(count), len(mean)))
+            if factor.ndim == 2:  # (x - mean) U is white
+                drawn.append(mean + solve_triangular(factor, white.T, trans="T").T)
+            else:
+                drawn.append(mean + white / factor)
+        return np.vstack(drawn)
 
     def n_parameters(self):
         K, d = self.n_components, self.moments.mean.size
@@ -149,8 +154,7 @@ class GaussianFamily(Family):
         weights = params.weights / params.weights.sum()
         mean = weights @ params.means
         offset = params.means - mean
-        variances = np.diagonal(self.component_covariances(params), axis1=1, axis2=2)
-        variance = weights @ (variances + offset**2)
+        variance = weights @ (self._variances(params) + offset**2)
         rows = np.empty((0, len(mean)))
         return Moments(1.0, 0, mean, variance, mean - np.inf, mean + np.inf, rows, 0)
 
@@ -201,8 +205,8 @@ class GaussianFamily(Family):
         """The covariance of this type nearest to a full covariance (or its diagonal)."""
 
     @abstractmethod
-    def component_covariances(self, params) -> np.ndarray:
-        """Covariances as matrices, shape (n_components, n_features, n_features)."""
+    def _variances(self, params) -> np.ndarray:
+        """Variances of each component, shape (n_components, n_features) or (1, n_features)."""
 
     @abstractmethod
     def precisions(self, params) -> np.ndarray:

@@ -48,10 +48,11 @@ class DistributedGMM(BaseMixture):
     init_params : {"k-means||", "kmeans", "k-means++", "random", "random_from_data"}, array-like \
 or list of arrays, default="k-means||"
         How EM starts. "k-means||": scalable k-means++ and Lloyd's algorithm on its candidates
-        ("kmeans" is an alias); "k-means++": one pass over the data a component;
-        "random_from_data": K random rows as centres; "random": random responsibilities. Or known
-        labels of shape (n_samples,) or responsibilities of shape (n_samples, n_components), as one
-        array or one array a shard.
+        ("kmeans" is an alias); "k-means++"; "random_from_data": K random rows as centres. These
+        look for centres in all rows, or in a random sample of about 100,000 (at least 1,000 a
+        component) where there are more than twice as many. "random": random responsibilities. Or
+        known labels of shape (n_samples,) or responsibilities of shape (n_samples, n_components),
+        as one array or one array a shard.
     weights_init : array-like of shape (n_components,), optional
         Starting weights.
     means_init : array-like of shape (n_components, n_features), optional

@@ -40,10 +40,10 @@ def row_blocks(shards: Shards, fewest: int = 1) -> Iterator[tuple]:
     size = max(1, fewest, READ_BYTES // (8 * shards.n_features))
     enough = max(fewest, min(size, MIN_BLOCK_ROWS))
     held, waiting, n_waiting = [], [], 0  # a complete block, which takes a remainder; the next one
-    for i, shard in enumerate(shards):
-        for block in shards.blocks(i, 0, shard.n_rows, size):
+    for shard in shards:
+        for block in shard.blocks(0, shard.n_rows, size):
             if as_frames:
-                rows = frame_rows(shard, np.asarray(block.rows) - shards.offsets[i])
+                rows = frame_rows(shard, np.asarray(block.rows))
             else:
                 rows = read_only(block.X)
             waiting.append((rows, block.weight, shard.name))
