@@ -1,6 +1,7 @@
 """Time of one EM iteration, and of whole fits, against scikit-learn's GaussianMixture.
 
-    python examples/benchmarks/gmm_vs_sklearn.py [--quick] [--json FILE] [--only full] [--no-whole]
+    python examples/benchmarks/gmm_vs_sklearn.py [--quick] [--json FILE] [--markdown]
+        [--only full] [--spread 3 1] [--no-whole]
 
 Both libraries run in this process, on the same rows, from the same start, in turn, each with its
 own default parallelism. Rows are A_k z + m_k with m_k ~ N(0, spread^2 I), A_k = I + N(0, 1) /
@@ -182,6 +183,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a tenth of the rows, fewer runs")
     parser.add_argument("--json", metavar="FILE", help="write the figures to FILE")
+    parser.add_argument("--markdown", action="store_true", help="end with the table of README.md")
     parser.add_argument("--only", help="only cases of this covariance_type")
     parser.add_argument("--spread", type=float, nargs="+", default=[3.0], help="default: 3")
     parser.add_argument("--no-whole", action="store_true", help="leave out whole fits")
@@ -238,6 +240,35 @@ def main():
     if args.json:
         with open(args.json, "w") as file:
             json.dump(results, file, indent=1)
+    if args.markdown:
+        print_markdown(results)
+
+
+def print_markdown(results):
+    machine = results["machine"]
+    print(
+        f"\nSeconds an EM iteration on {machine['cores']} cores ({machine['processor']}), float64, "
+        f"against scikit-learn {machine['scikit-learn']}, same start, same likelihood:\n"
+    )
+    print("| covariances | rows x columns, K | scikit-learn | skdistmix | ratio |")
+    print("|---|---|---|---|---|")
+    for r in results["per iteration"]:
+        covariance_type, n, d, K, spread = r["case"]
+        size = f"{n:,} x {d}, {K}" + ("" if spread == 3 else f" (spread {spread:g})")
+        print(
+            f"| {covariance_type} | {size} | {r['scikit-learn']:.3f} | {r['ours']:.3f} "
+            f"| {r['ratio']:.0f} |"
+        )
+    if results["whole fits"]:
+        print("\nWhole untuned fits, seconds, median over seeds:\n")
+        print("| covariances | rows x columns, K | scikit-learn | skdistmix | ratio |")
+        print("|---|---|---|---|---|")
+    for r in results["whole fits"]:
+        covariance_type, n, d, K, spread = r["case"]
+        print(
+            f"| {covariance_type} | {n:,} x {d}, {K} | {r['scikit-learn']:.1f} | {r['ours']:.2f} "
+            f"| {r['ratio']:.0f} |"
+        )
 
 
 def processor():

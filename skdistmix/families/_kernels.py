@@ -31,7 +31,7 @@ RESCUE_BELOW = np.exp(-650.0)
 SMALL_PRODUCT = 1_000_000
 SMALL_RESULT = 1200
 SLICE = 24  # rows of a triangular factor that are multiplied at once
-WORK_BYTES = 6_000_000  # size of a block's work arrays: fewer, larger calls release the GIL less
+WORK_BYTES = 4_500_000  # size of a block's work arrays: fewer, larger calls release the GIL less
 NEGLIGIBLE = 1e-16  # responsibilities below do not change a sum of float64
 
 
@@ -102,6 +102,14 @@ class FeatureKernel:
         width = min(max(SMALL_PRODUCT // (K * p), 200), 4000) // 8 * 8
         return width - 8 if width % 512 == 0 else width  # such strides collide in the cache
 
+    @cached_property
+    def n_slices(self) -> int:
+        """Equal slices of the features in the second product: each gives a small result."""
+        K, p = self.theta.shape
+        fewest = -(-K * p // SMALL_RESULT)
+        usable = (n for n in range(fewest, p // 8 + 1) if p % n == 0)
+        return next(usable, 1)
+
     @property
     def block_rows(self) -> int:
         """Rows of a block: a whole number of parts."""
@@ -171,14 +179,11 @@ class FeatureKernel:
 
     def _add_products(self, sums: np.ndarray, resp: np.ndarray, phi: np.ndarray) -> None:
         """``sums += resp @ phi.T``, in slices of features that BLAS multiplies without packing."""
-        K, p = sums.shape
-        n_slices = -(-p * K // SMALL_RESULT) if K * 8 <= SMALL_RESULT else 1
-        parts = _split(resp, self.width)
-        for i in range(n_slices):
-            features = slice(p * i // n_slices, p * (i + 1) // n_slices)
-            sums[:, features] += (parts @ _split(phi[features], self.width).transpose(0, 2, 1)).sum(
-                axis=0
-            )
+        (K, p), n_slices = sums.shape, self.n_slices
+        features = _split(phi, self.width).reshape(-1, n_slices, p // n_slices, self.width)
+        # The slices of a part come one after the other, so that it is still in the cache.
+        products = _split(resp, self.width)[:, None] @ features.transpose(0, 1, 3, 2)
+        sums += products.sum(axis=0).transpose(1, 0, 2).reshape(K, p)
 
     def _unpacked(self, sums: np.ndarray, weight: float, total: float) -> GaussianStatistics:
         K, d = len(sums), len(self.center)
