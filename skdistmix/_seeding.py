@@ -113,20 +113,28 @@ class RowSample:
         )
 
 
-def bounded_sample(map_reduce: Callable, shards, size: int, seed: int):
-    """Shards themselves if they are small, otherwise about `size` random rows of them in memory."""
-    if shards.n_rows <= 2 * size:
+def bounded_sample(map_reduce: Callable, shards, moments, size: int, seed: int):
+    """Shards themselves if they are small, otherwise about `size` random rows of them in memory.
+
+    Rows are drawn in proportion to their weights; one that is heavier than its share of the sample
+    is always drawn, and keeps the excess as its weight.
+    """
+    if moments.n_rows <= 2 * size:
         return shards
-    sample = map_reduce(partial(_sample, share=size / shards.n_rows, seed=seed), shards)
+    unit = moments.weight / size
+    sample = map_reduce(partial(_sample, unit=unit, seed=seed), shards)
+    if len(sample.X) == 0:
+        return shards
     return cut_rows(sample.X, 1).with_weights(sample.weight)
 
 
-def _sample(blocks, share, seed):
+def _sample(blocks, unit, seed):
     total = None
     for block in blocks:
+        share = np.ones(len(block.X)) / unit if block.weight is None else block.weight / unit
         keep = np.flatnonzero(uniforms(seed, SAMPLE_STAGE, block.rows)[:, 0] < share)
-        weight = np.ones(len(keep)) if block.weight is None else block.weight[keep]
-        part = RowSample(np.asarray(block.X[keep], dtype=np.float64), weight)
+        X = np.asarray(block.X[keep], dtype=np.float64)
+        part = RowSample(X, np.maximum(share[keep], 1.0))
         total = part if total is None else total + part
     return total
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from ._shards import ArrayShard, FrameShard, Shards, as_shards, cut_rows, is_sharded
+from ._shards import (
+    FrameShard,
+    Shards,
+    as_shards,
+    cut_rows,
+    is_frame,
+    is_sharded,
+    refuse_unusable,
+)
 
 __all__ = ["validated_shards"]
 
@@ -17,19 +25,11 @@ def validated_shards(
 
     Rows are not read here; they are checked as they are read.
     """
+    refuse_unusable(X)
     if is_sharded(X):
         shards = as_shards(X, n_shards)
-        first = shards[0]
-        if isinstance(first, FrameShard):
-            sample = first.frame
-            if tuple(sample.columns) != first.columns:
-                sample = sample[list(first.columns)]
-        else:
-            sample = (
-                first.array if isinstance(first, ArrayShard) else np.empty((1, first.n_features))
-            )
-        validate_data(estimator, sample, reset=reset, skip_check_array=True)
-    elif hasattr(X, "columns") and getattr(X, "ndim", len(getattr(X, "shape", ()))) == 2:
+        validate_data(estimator, _described(shards), reset=reset, skip_check_array=True)
+    elif is_frame(X):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         shards = cut_rows(X, n_shards or 1)
     else:
@@ -48,3 +48,13 @@ def validated_shards(
             f"of {min_rows} is required by {type(estimator).__name__}."
         )
     return shards
+
+
+def _described(shards: Shards):
+    """Something with the columns of the shards, in the order they are read, and few rows."""
+    frame = next((shard for shard in shards if isinstance(shard, FrameShard)), None)
+    if frame is None:
+        return np.empty((1, shards.n_features))
+    if tuple(frame.frame.columns) == frame.columns:
+        return frame.frame
+    return frame.frame[list(frame.columns)]

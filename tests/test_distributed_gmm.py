@@ -153,6 +153,23 @@ def test_warm_start_goes_on(blobs):
     np.testing.assert_allclose(first + second, straight.lower_bounds_, rtol=1e-10)
 
 
+@pytest.mark.parametrize("change", [{"n_components": 2}, {"covariance_type": "diag"}])
+def test_warm_start_with_another_model_is_refused(blobs, change):
+    X, _ = blobs
+    gmm = DistributedGMM(3, warm_start=True, random_state=0).fit(X)
+    with pytest.raises(ValueError, match="warm_start=True, but the previous solution"):
+        gmm.set_params(**change).fit(X)
+
+
+def test_mostly_zero_weights_of_many_rows_start_from_the_others():
+    X = np.random.default_rng(0).normal(size=(300_000, 1))
+    w = np.zeros(len(X))
+    w[::30_000] = 1
+    a = DistributedGMM(2, random_state=0).fit(X, sample_weight=w)
+    b = DistributedGMM(2, random_state=0).fit(X[w > 0])
+    assert a.lower_bound_ == pytest.approx(b.lower_bound_, abs=0.3)
+
+
 def test_kmeans_is_an_alias(separated):
     X, _ = separated
     a, b = (DistributedGMM(4, init_params=i, random_state=0).fit(X) for i in INITS[:2])
@@ -219,6 +236,8 @@ def test_constant_columns_are_fitted_like_scikit_learn_does(covariance_type):
         ({"means_init": [[0.0, 0.0], [0.0, np.nan]]}, "means_init contains NaN"),
         ({"precisions_init": np.eye(2)}, r"precisions_init should have the shape \(2, 2, 2\)"),
         ({"precisions_init": np.stack([np.eye(2), -np.eye(2)])}, "Precision 1 .*positive"),
+        ({"precisions_init": [[[1, 0.5], [0, 1]]] * 2}, "Precision 0 .*not symmetric"),
+        ({"init_params": ["a"] * 60}, "init_params must hold real numbers"),
         ({"init_params": [0, 1, 0]}, r"init_params has shape \(3,\), X has 60 rows"),
         ({"init_params": np.arange(60) % 3}, "whole numbers from 0 to 1"),
         ({"init_params": np.zeros(60, int)}, r"No row has the label\(s\) \[1\]"),
@@ -242,6 +261,15 @@ def test_too_few_rows():
         DistributedGMM(3).fit(np.repeat(X[:2], 10, axis=0))
     with pytest.raises(ValueError, match=r"3 distinct row\(s\)"):
         DistributedGMM(4).fit(X, sample_weight=(np.arange(20) < 3).astype(float))
+
+
+def test_values_out_of_range(covariance_type):
+    X, _ = make_blobs(n_rows=200)
+    with (
+        np.errstate(over="ignore", invalid="ignore"),
+        pytest.raises(ValueError, match="left the range of floating-point"),
+    ):
+        DistributedGMM(3, covariance_type=covariance_type, random_state=0).fit(X * 1e200)
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)

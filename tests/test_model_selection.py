@@ -239,3 +239,13 @@ def test_cross_validate_with_several_criteria_and_weights(X):
     fitted = gmm(3).fit(X, sample_weight=w)
     for name in SCORERS:
         assert_allclose(result[f"test_{name}"], [-getattr(fitted, f"{name}_")])
+
+
+def test_a_weighted_fit_scored_without_weights_warns():
+    X = np.random.default_rng(0).normal(size=(300, 2))
+    w = np.arange(300) % 3.0
+    gmm = DistributedGMM(1).fit(X, sample_weight=w)
+    with pytest.warns(UserWarning, match=r"functools.partial\(neg_bic, sample_weight=w\)"):
+        neg_bic(gmm, X)
+    assert neg_bic(gmm, X, sample_weight=w) == pytest.approx(-gmm.bic_)
+    assert neg_bic(gmm, as_shards(X).with_weights(w)) == pytest.approx(-gmm.bic_)

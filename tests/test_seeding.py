@@ -7,6 +7,7 @@ from scipy.stats import ks_2samp
 
 from skdistmix import as_shards
 from skdistmix._compute import Workers
+from skdistmix._em import first_pass
 from skdistmix._seeding import (
     assign,
     bounded_sample,
@@ -144,8 +145,21 @@ def test_lloyd_never_raises_the_cost(map_reduce):
 def test_bounded_sample(map_reduce):
     X = gauss_mixture(n=20_000, k=4, d=2)
     shards = as_shards(X).with_weights(np.arange(1.0, 20_001))
-    assert bounded_sample(map_reduce, shards, 10_000, 0) is shards
-    sample = bounded_sample(map_reduce, shards, 2000, 0)
+    moments = first_pass(map_reduce, shards, full=True, limit=4)
+    assert bounded_sample(map_reduce, shards, moments, 10_000, 0) is shards
+    sample = bounded_sample(map_reduce, shards, moments, 2000, 0)
     assert 1700 < sample.n_rows < 2300
-    again = bounded_sample(map_reduce, as_shards(np.array_split(X, 3)), 2000, 0)
+    np.testing.assert_allclose(sample[0].read(0, 9999).mean(axis=0), moments.mean, atol=1.0)
+    split = as_shards(np.array_split(X, 3)).with_weights(np.arange(1.0, 20_001))
+    again = bounded_sample(map_reduce, split, moments, 2000, 0)
     np.testing.assert_array_equal(again[0].array, sample[0].array)
+
+
+def test_bounded_sample_keeps_heavy_rows(map_reduce):
+    w = np.full(20_000, 1e-9)
+    w[[5, 700, 19_000]] = 1.0
+    shards = as_shards(np.arange(20_000.0)[:, None]).with_weights(w)
+    moments = first_pass(map_reduce, shards, full=True, limit=2)
+    sample = bounded_sample(map_reduce, shards, moments, 1000, 0)
+    assert {5, 700, 19_000} <= set(sample[0].array[:, 0])
+    assert sample.total_weight == pytest.approx(1000, rel=0.01)

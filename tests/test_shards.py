@@ -49,6 +49,10 @@ def test_indexing():
     assert isinstance(shards[1:3], Shards)
     np.testing.assert_array_equal(rows_of(shards[[3, 0]]), np.concatenate([X[1875:], X[:625]]))
     assert [s.name for s in shards[2:]] == [shards[2].name, shards[3].name]
+    mask = [False, True, False, True]
+    for key in (mask, np.array(mask), [1, 3]):
+        assert [s.name for s in shards[key]] == [shards[1].name, shards[3].name]
+    assert repr(shards[4:]) == "Shards(0 shards, 0 rows, 0 features)"
     np.testing.assert_array_equal(
         rows_of(as_shards([shards[3], shards[0]])), rows_of(shards[[3, 0]])
     )
@@ -126,6 +130,18 @@ def test_frames_with_other_columns():
         as_shards(frames)
 
 
+def test_frames_after_an_array_agree_among_themselves():
+    a = pd.DataFrame(X + np.array([0, 10, 20]), columns=["a", "b", "c"])
+    with pytest.warns(UserWarning, match="shard 2 are in another order than those of shard 1"):
+        shards = as_shards([X, a, a[["c", "b", "a"]]])
+    np.testing.assert_array_equal(shards[1].read(0, 9), shards[2].read(0, 9))
+    with pytest.raises(ValueError, match=r"shard 2 has other columns than shard 1"):
+        as_shards([X, a, a.rename(columns={"a": "z"})])
+    gmm = DistributedGMM(random_state=0).fit(a)
+    with pytest.raises(ValueError, match="feature names"):
+        gmm.predict([X, a[["c", "b", "a"]]])
+
+
 def test_nullable_and_mixed_columns_are_read_as_numbers():
     frame = pd.DataFrame({"i": pd.array([1, 2, 3], dtype="Int64"), "f": [0.5, 1.5, 2.5]})
     np.testing.assert_array_equal(as_shards(frame)[0].read(0, 3), [[1, 0.5], [2, 1.5], [3, 2.5]])
@@ -189,6 +205,18 @@ def test_paths_that_do_not_work(tmp_path):
         as_shards(tmp_path / "a.csv")
 
 
+@pytest.mark.parametrize("bad", [X[None], X[0], None, X.tolist()])
+def test_a_bad_element_of_a_list_is_named(bad):
+    with pytest.raises(ValueError, match=r"shard 1 is a .*each element of a list of shards must"):
+        DistributedGMM().fit([X, bad])
+
+
+@pytest.mark.parametrize("bad", [iter([X]), (x for x in [X]), {"a": X}, b"x.npy"])
+def test_what_cannot_be_read_twice_is_refused(bad):
+    with pytest.raises(TypeError, match=r"Give an array, a DataFrame, a path"):
+        DistributedGMM().fit(bad)
+
+
 def test_empty_input():
     with pytest.raises(ValueError, match="0 sample"):
         DistributedGMM().fit([np.empty((0, 3)), np.empty((0, 3))])
@@ -204,6 +232,8 @@ def test_empty_input():
         ([np.ones(2500), np.ones(9)], r"shard 1 has shape \(9,\)"),
         ([np.ones(2500), -np.ones(2500)], "shard 1 is negative at row 0"),
         ([np.ones(2500), np.full(2500, np.nan)], "shard 1 contains NaN"),
+        (["a"] * 5000, "sample_weight must hold real numbers"),
+        (np.ones(5000) * 1j, "sample_weight must hold real numbers"),
         (np.zeros(5000), "Sample weights must contain a value above zero"),
     ],
 )

@@ -4,7 +4,7 @@ A :class:`Shard` knows its shape and reads row ranges; :class:`Shards` is the li
 them that the rest of the package works on. Nothing here knows what is done with the rows.
 """
 
-from ._input import as_shards, cut_rows, is_sharded
+from ._input import as_shards, cut_rows, is_frame, is_sharded, refuse_unusable
 from ._shard import (
     ArrayShard,
     Block,
@@ -26,6 +26,8 @@ __all__ = [
     "Shards",
     "as_shards",
     "cut_rows",
+    "is_frame",
     "is_sharded",
+    "refuse_unusable",
     "split_rows",
 ]

@@ -6,6 +6,7 @@ import glob
 import os
 import re
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -14,7 +15,7 @@ from sklearn.utils.validation import check_array
 
 from ._shard import ArrayShard, FrameShard, NpyShard, Shard, Shards
 
-__all__ = ["as_shards", "cut_rows", "is_sharded"]
+__all__ = ["as_shards", "cut_rows", "is_frame", "is_sharded", "refuse_unusable"]
 
 
 def as_shards(X, n_shards: int | None = None) -> Shards:
@@ -56,6 +57,7 @@ def as_shards(X, n_shards: int | None = None) -> Shards:
         raise ValueError(
             f"n_shards must be None or a whole number of at least 1, got {n_shards!r}."
         )
+    refuse_unusable(X)
     if is_sharded(X):
         shards = X if isinstance(X, Shards) else _from_pieces(X)
         if n_shards is not None and n_shards != len(shards):
@@ -64,7 +66,7 @@ def as_shards(X, n_shards: int | None = None) -> Shards:
                 "again. Leave n_shards=None for data in pieces."
             )
         return shards
-    if not _is_frame(X):
+    if not is_frame(X):
         X = check_array(X, dtype="numeric", ensure_all_finite=False)
     n_rows = X.shape[0]
     if n_shards is None:
@@ -92,15 +94,29 @@ def is_sharded(X) -> bool:
         return True
     if not isinstance(X, (list, tuple)) or len(X) == 0:
         return False
-    return all(isinstance(x, (Shard, str, os.PathLike)) or _is_2d(x) for x in X)
+    return any(isinstance(x, (Shard, str, os.PathLike)) or _is_2d(x) for x in X)
 
 
-def _is_frame(X) -> bool:
-    return hasattr(X, "columns") and hasattr(X, "shape") and hasattr(X, "__getitem__")
+def is_frame(X) -> bool:
+    """Whether X is a DataFrame of pandas, polars or the like, held in memory."""
+    if not all(hasattr(X, name) for name in ("__getitem__", "shape", "iloc")):
+        return type(X).__name__ == "DataFrame" and hasattr(X, "columns") and hasattr(X, "shape")
+    return hasattr(X, "columns")
+
+
+def refuse_unusable(X) -> None:
+    """One clear error for what is neither an array nor a sequence of shards."""
+    once = isinstance(X, (dict, set, bytes, bytearray, Iterator)) and not hasattr(X, "shape")
+    if once or type(X).__name__ == "LazyFrame":
+        raise TypeError(
+            f"X is a {type(X).__name__}, which has no rows or can be read only once. Give an "
+            "array, a DataFrame, a path or glob of .npy files, or a list of these (one element a "
+            "shard); for a generator list(X), for a LazyFrame X.collect()."
+        )
 
 
 def _is_2d(x) -> bool:
-    return _is_frame(x) or (hasattr(x, "dtype") and getattr(x, "ndim", 0) == 2)
+    return is_frame(x) or (hasattr(x, "dtype") and getattr(x, "ndim", 0) == 2)
 
 
 def _from_pieces(X) -> Shards:
@@ -135,9 +151,15 @@ def _expand(path) -> list[str]:
 def _one_shard(piece, name: str) -> Shard:
     if isinstance(piece, str):
         return _npy_shard(piece, f"{name} ({piece})")
-    if _is_frame(piece):
+    if is_frame(piece):
         columns = tuple(piece.columns)
         return FrameShard(piece.shape[0], piece.shape[1], name, columns, frame=piece)
+    if not _is_2d(piece):
+        shape = getattr(piece, "shape", "")
+        raise ValueError(
+            f"{name} is a {type(piece).__name__} {shape}: each element of a list of shards must be "
+            "a 2-D array, a DataFrame, a path of a .npy file or a shard."
+        )
     if hasattr(piece, "toarray") or np.asarray(piece).dtype.kind not in "fiub":
         try:
             piece = check_array(
@@ -181,18 +203,19 @@ def _agree(shards: list[Shard]) -> list[Shard]:
     if not shards:
         raise ValueError("X is an empty list: at least one shard is required.")
     first = shards[0]
+    named = next((shard for shard in shards if shard.columns is not None), None)
     reordered = []
     for i, shard in enumerate(shards):
-        if first.columns is not None and shard.columns is not None:
-            if set(shard.columns) != set(first.columns):
-                missing = sorted(map(str, set(first.columns) - set(shard.columns)))
-                extra = sorted(map(str, set(shard.columns) - set(first.columns)))
+        if shard.columns is not None:
+            if set(shard.columns) != set(named.columns):
+                missing = sorted(map(str, set(named.columns) - set(shard.columns)))
+                extra = sorted(map(str, set(shard.columns) - set(named.columns)))
                 raise ValueError(
-                    f"{shard.name} has other columns than {first.name}: missing {missing}, "
+                    f"{shard.name} has other columns than {named.name}: missing {missing}, "
                     f"unexpected {extra}. All shards must have the same columns."
                 )
-            if shard.columns != first.columns:
-                shards[i] = replace(shard, columns=first.columns)
+            if shard.columns != named.columns:
+                shards[i] = replace(shard, columns=named.columns)
                 reordered.append(shard.name)
         if shard.n_features != first.n_features:
             raise ValueError(
@@ -203,7 +226,7 @@ def _agree(shards: list[Shard]) -> list[Shard]:
         more = f" and {len(reordered) - 3} more" if len(reordered) > 3 else ""
         warnings.warn(
             f"The columns of {', '.join(reordered[:3])}{more} are in another order than those of "
-            f"{first.name}; they are read in the order of {first.name}.",
+            f"{named.name}; they are read in the order of {named.name}.",
             UserWarning,
             stacklevel=4,
         )

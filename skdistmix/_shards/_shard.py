@@ -137,8 +137,7 @@ class MappedShard(Shard):
 class Block:
     """Consecutive rows on their way into a computation.
 
-    ``start`` is the global index of the first row and ``rows`` the global index of every row
-    (they differ from a range when rows of weight zero were left out).
+    ``rows`` are their global indices: a range, or an array where rows of weight zero were left out.
     """
 
     X: np.ndarray  # (n_rows, n_features)
@@ -168,7 +167,7 @@ class Shards(Sequence):
 
     @property
     def n_features(self) -> int:
-        return self._shards[0].n_features
+        return self._shards[0].n_features if self._shards else 0
 
     @property
     def n_rows(self) -> int:
@@ -176,7 +175,7 @@ class Shards(Sequence):
 
     @property
     def columns(self):
-        return self._shards[0].columns
+        return next((s.columns for s in self._shards if s.columns is not None), None)
 
     @property
     def sizes(self) -> list[int]:
@@ -189,7 +188,7 @@ class Shards(Sequence):
     def __getitem__(self, key):
         if isinstance(key, (int, np.integer)):
             return self._shards[key]
-        picks = range(len(self))[key] if isinstance(key, slice) else key
+        picks = np.arange(len(self))[np.asarray(key) if isinstance(key, (list, tuple)) else key]
         return Shards([self._shards[k] for k in picks])
 
     def __repr__(self):
@@ -287,9 +286,9 @@ def split_rows(values, shards: Shards, what: str, ndim=(1,), dtype=np.float64) -
             raise ValueError(
                 f"{what} has {len(values)} arrays, X has {len(shards)} shards: give one a shard."
             )
-        parts = [np.asarray(v, dtype=dtype) for v in values]
+        parts = [_as_numbers(v, what, dtype) for v in values]
     else:
-        values = np.asarray(values, dtype=dtype)
+        values = _as_numbers(values, what, dtype)
         if values.ndim == 0:
             values = np.full(shards.n_rows, values)
         if len(values) != shards.n_rows:
@@ -305,15 +304,27 @@ def split_rows(values, shards: Shards, what: str, ndim=(1,), dtype=np.float64) -
     return parts
 
 
+def _as_numbers(values, what: str, dtype) -> np.ndarray:
+    try:
+        values = np.asarray(values)
+        if values.dtype.kind == "c":
+            raise ValueError("complex numbers")
+        return np.asarray(values, dtype=dtype)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{what} must hold real numbers, one array a shard or one in all: {error}."
+        ) from error
+
+
 # --------------------------------------------------------------------------- checks on rows
 
 
 def _numeric(rows, name: str) -> np.ndarray:
     """Rows of a DataFrame as a numeric array; text columns raise with the column's name."""
-    array = np.asarray(rows)
-    if array.dtype.kind in "fiub":
-        return array
     try:
+        array = np.asarray(rows)
+        if array.dtype.kind in "fiub":
+            return array
         return check_array(rows, dtype=np.float64, ensure_all_finite=False, ensure_min_samples=0)
     except (TypeError, ValueError) as error:
         for column in rows.columns:

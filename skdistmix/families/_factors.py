@@ -29,25 +29,38 @@ def diagonal_of(covariance: np.ndarray) -> np.ndarray:
 
 def precision_factor(covariance: np.ndarray, component: int | None) -> np.ndarray:
     """Upper triangular U with U U' the inverse of a covariance."""
+    _check_finite(covariance)
     lower, failed = lapack.dpotrf(covariance, lower=1, clean=1)
-    if failed == 0 and np.isfinite(lower).all():
+    if failed == 0:
         inverse, failed = lapack.dtrtri(lower, lower=1)
-    if failed != 0 or not np.isfinite(lower).all():
+    if failed != 0:
         raise DegenerateComponentError(_degenerate(component))
     return np.ascontiguousarray(inverse.T)
 
 
 def factor_of_precision(precision: np.ndarray, component: int | None) -> np.ndarray:
     """Upper triangular U with U U' = precision."""
+    which = "The shared precision" if component is None else f"Precision {component}"
+    if not np.allclose(precision, precision.T):
+        raise DegenerateComponentError(f"{which} in precisions_init is not symmetric.")
     # Reversing rows and columns turns the lower factor of the reversed matrix into an upper one.
     lower, failed = lapack.dpotrf(precision[::-1, ::-1], lower=1, clean=1)
     if failed != 0:
-        which = "The shared precision" if component is None else f"Precision {component}"
         raise DegenerateComponentError(f"{which} in precisions_init is not positive definite.")
     return np.ascontiguousarray(lower[::-1, ::-1])
 
 
+def _check_finite(covariances: np.ndarray) -> None:
+    if not np.isfinite(covariances).all():
+        raise DegenerateComponentError(
+            "Covariances left the range of floating-point numbers: the values of X are too large. "
+            "Divide the columns by their scale, for example with StandardScaler."
+        )
+
+
 def inverse_roots(variances: np.ndarray) -> np.ndarray:
+    """Square roots of precisions from variances."""
+    _check_finite(variances)
     bad = ~(variances > 0)
     if bad.any():
         raise DegenerateComponentError(_degenerate(int(np.argwhere(bad)[0][0])))

@@ -20,7 +20,7 @@ __all__ = ["GaussianFamily", "GaussianParams"]
 
 MAX_CANCELLATION = 1e6  # terms of a sum against the sum, up to which raw products keep 10 digits
 MAX_DIGITS_LOST = 1e8  # the same for second moments, which then keep 8 digits
-EMPTY = 10 * np.finfo(float).eps
+EMPTY = 10 * np.finfo(float).eps  # share of all weight below which a component has no rows
 LOG_2PI = float(np.log(2 * np.pi))
 LOG_OF_ZERO = -1e300  # an infinity would meet zeros in matrix products
 
@@ -76,8 +76,7 @@ class GaussianFamily(Family):
         return sums.statistics()
 
     def centers(self, stats):
-        counts = np.where(stats.counts > EMPTY, stats.counts, 1.0)
-        return stats.anchors + stats.first / counts[:, None]
+        return stats.anchors + stats.first / _present(stats, absent=1.0)[:, None]
 
     def m_step(self, stats, previous=None):
         """Parameters from statistics; a component that lost all rows stays where it was.
@@ -87,7 +86,7 @@ class GaussianFamily(Family):
         DegenerateComponentError
             If a covariance is not positive definite.
         """
-        counts = np.where(stats.counts > EMPTY, stats.counts, 0.0)
+        counts = _present(stats, absent=0.0)
         lost = counts == 0.0
         shift = stats.first / np.where(lost, 1.0, counts)[:, None]
         means = stats.anchors + shift
@@ -114,7 +113,7 @@ class GaussianFamily(Family):
 
     def better_anchors(self, stats, params):
         """The new means, if sums about the old anchors lost too many digits of a covariance."""
-        per_row = np.where(stats.counts > EMPTY, stats.counts, np.inf)[:, None]
+        per_row = _present(stats, absent=np.inf)[:, None]
         if stats.second is None:  # sums about the overall mean, with the total scatter known
             squares = self.moments.variance + (stats.first / per_row) ** 2
         elif stats.second.ndim == 3:
@@ -160,7 +159,7 @@ class GaussianFamily(Family):
 
     def covariances_of_factors(self, factors) -> np.ndarray:
         """Covariances from precisions_cholesky."""
-        if factors.ndim == (2 if self.per_component else 1) or self.name == "spherical":
+        if not self.full_scatter:
             return 1.0 / factors**2
         inverse = np.linalg.inv(factors)
         return np.swapaxes(inverse, -1, -2) @ inverse
@@ -231,3 +230,8 @@ class GaussianFamily(Family):
 
     @abstractmethod
     def _n_covariance_parameters(self, n_components: int, n_features: int) -> int: ...
+
+
+def _present(stats, absent: float) -> np.ndarray:
+    """Weights of the components, with `absent` for those that have no rows."""
+    return np.where(stats.counts > EMPTY * stats.weight, stats.counts, absent)

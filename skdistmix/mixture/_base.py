@@ -19,7 +19,7 @@ from .._shards import is_sharded
 from .._validation import validated_shards
 from ..families._base import logsumexp0
 
-__all__ = ["BaseMixture", "validated_shards"]
+__all__ = ["BaseMixture"]
 
 UNFINISHED_GAP = 2.0  # log-likelihood still to gain above which criteria mislead
 
@@ -180,17 +180,18 @@ class BaseMixture(DensityMixin, BaseEstimator):
         check_is_fitted(self)
         shards = validated_shards(self, X, reset=False)
         family, params = self._family_and_params()
-        body = partial(_of_block, kernel=family.kernel(params), function=function)
+        kernel = family.kernel(params)
         if isinstance(X, (str, os.PathLike)):
-            return (self._map_rows(body, shards[i : i + 1])[0] for i in range(len(shards)))
-        results = self._map_rows(body, shards)
+            each = (shards[i : i + 1] for i in range(len(shards)))
+            return (self._map_rows(kernel, function, one)[0] for one in each)
+        results = self._map_rows(kernel, function, shards)
         return results if is_sharded(X) else results[0]
 
-    def _map_rows(self, body, shards):
+    def _map_rows(self, kernel, function, shards):
+        body = partial(_of_block, kernel=kernel, function=function)
         with Workers(self.n_jobs) as workers:
-            block_rows = body.keywords["kernel"].block_rows
-            results = workers.map_rows(body, shards, block_rows, check=True)
-        empty = body.keywords["function"](np.empty((self.n_components, 0)))
+            results = workers.map_rows(body, shards, kernel.block_rows, check=True)
+        empty = function(np.empty((len(self.weights_), 0)))
         return [empty if r is None else r for r in results]
 
     def _score(self, X, sample_weight) -> Score:

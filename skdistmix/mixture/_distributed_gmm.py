@@ -14,8 +14,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._compute import Workers
 from .._em import em, first_pass
+from .._validation import validated_shards
 from ..families import GAUSSIAN_FAMILIES, GaussianParams
-from ._base import BaseMixture, validated_shards
+from ._base import BaseMixture
 from ._start import Start, starting_params
 
 __all__ = ["DistributedGMM"]
@@ -37,8 +38,9 @@ class DistributedGMM(BaseMixture):
         Each component has its own covariance matrix; all share one; own variances; one variance.
     tol : float or "likelihood", default=1e-3
         EM stops when the mean log-likelihood of the rows changes by less. With "likelihood" it
-        stops when the estimated TOTAL log-likelihood still to gain is below 0.1, which makes BIC
-        and AIC comparable at any number of rows; set `max_iter` generously.
+        stops when the estimated TOTAL log-likelihood still to gain is below 0.1, as criteria such
+        as BIC need at many rows; set `max_iter` generously. The estimate is local: it extrapolates
+        the last gains and cannot see past a plateau.
     reg_covar : float, default=1e-6
         Added to the diagonal of covariances.
     max_iter : int, default=100
@@ -95,7 +97,8 @@ or list of arrays, default="k-means||"
     objective_ : float
         The last of `objectives_`.
     convergence_gap_ : float
-        Estimate of the total log-likelihood that further iterations would gain.
+        Estimate of the total log-likelihood that further iterations would gain, extrapolated from
+        the last gains; on a plateau it is too small.
     init_scores_ : ndarray of shape (n_init,)
         Final mean log-likelihood of each start.
     bic_, aic_, icl_ : float
@@ -230,7 +233,7 @@ or list of arrays, default="k-means||"
                 f"n_components = {self.n_components}, n_samples = {shards.n_rows}"
             )
         family = GAUSSIAN_FAMILIES[self.covariance_type](self.n_components, self.reg_covar)
-        warm = self._fitted_params() if self.warm_start and hasattr(self, "converged_") else None
+        warm = self._warm_params(family, shards) if self.warm_start else None
         start = Start.checked(self, family, shards)
         rng = check_random_state(self.random_state)
         with Workers(self.n_jobs) as workers:
@@ -246,11 +249,11 @@ or list of arrays, default="k-means||"
                 fit = em(
                     map_reduce, shards, family, params, self.tol, self.max_iter, self._reporter()
                 )
-                self._say(
-                    1, f"Initialization {run} {'' if fit.converged else 'did not '}converged."
-                )
+                outcome = "converged" if fit.converged else "did not converge"
+                self._say(1, f"Initialization {run} {outcome}, value {fit.values[-1]:.6f}")
                 fits.append(fit)
         self._store(family, fits)
+        self._weighted_fit = any(shard.weight is not None for shard in shards)
         return self
 
     def fit_predict(self, X, y=None, sample_weight=None):
@@ -291,8 +294,8 @@ or list of arrays, default="k-means||"
             )
             warnings.warn(
                 f"EM did not reach the {aim} in {self.max_iter} iterations: increase max_iter or "
-                "tol, or try another start (random_state, n_init, init_params). About "
-                f"{self.convergence_gap_:.3g} of the total log-likelihood is still to gain.",
+                "tol, or try another start (random_state, n_init, init_params). "
+                f"Estimated total log-likelihood still to gain: {self.convergence_gap_:.3g}.",
                 ConvergenceWarning,
                 stacklevel=4,  # the caller of fit, which a decorator wraps
             )
@@ -331,6 +334,22 @@ or list of arrays, default="k-means||"
             self.weights_, self.means_, self.covariances_, self.precisions_cholesky_
         )
 
+    def _warm_params(self, family, shards):
+        """The previous solution, None before the first fit."""
+        if not hasattr(self, "converged_"):
+            return None
+        expected = (self.n_components, shards.n_features)
+        covariance = family.of_covariance(np.eye(shards.n_features)).shape
+        shape = (self.n_components, *covariance) if family.per_component else covariance
+        if self.means_.shape != expected or self.covariances_.shape != shape:
+            raise ValueError(
+                "warm_start=True, but the previous solution has means of shape "
+                f"{self.means_.shape} and covariances of shape {self.covariances_.shape}, and this "
+                f"fit needs {expected} and {shape}: set warm_start=False, or the previous "
+                "n_components and covariance_type."
+            )
+        return self._fitted_params()
+
     def _say(self, level, text):
         if self.verbose >= level:
             print(text)
@@ -342,9 +361,12 @@ or list of arrays, default="k-means||"
         began = time.perf_counter()
 
         def report(n_iter, value, change):
-            if n_iter % self.verbose_interval == 0:
-                details = f"\t time {time.perf_counter() - began:.2f}s\t value {value:.6f}"
-                more = f"{details}\t change {change:.6f}" if self.verbose >= 2 else ""
-                print(f"  Iteration {n_iter}{more}")
+            if n_iter % self.verbose_interval != 0:
+                return
+            details = ""
+            if self.verbose >= 2:
+                passed = time.perf_counter() - began
+                details = f"\t time {passed:.2f}s\t value {value:.6f}\t change {change:.6f}"
+            print(f"  Iteration {n_iter}{details}")
 
         return report

@@ -83,7 +83,8 @@ def starting_params(map_reduce, shards, family, start: Start, seed: int) -> Gaus
         resp_of = RandomResponsibilities(K, seed)
         params = params_from_responsibilities(map_reduce, shards, family, resp_of)
     else:
-        seeding_rows = bounded_sample(map_reduce, shards, max(SEEDING_ROWS, 1000 * K), seed)
+        size = max(SEEDING_ROWS, 1000 * K)
+        seeding_rows = bounded_sample(map_reduce, shards, family.moments, size, seed)
         centers = CENTERS[start.method](map_reduce, seeding_rows, K, seed)
         centers = _made_distinct(centers, family.moments.distinct)
         params = params_from_centers(map_reduce, shards, family, centers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from inspect import signature
 
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
-from .._shards import as_shards
+from .._shards import as_shards, is_sharded
 from ..preprocessing import Shardwise
 
 __all__ = ["neg_aic", "neg_bic", "neg_icl"]
@@ -54,8 +55,10 @@ def neg_bic(estimator, X, y=None, sample_weight=None):
     of them are not. After any other step the score is about the rows as they leave that step:
     compare only pipelines that are equal up to there.
 
-    Weights reach a scorer of a search as ``functools.partial(neg_bic, sample_weight=w)``, which is
-    right with ``cv=FullData()`` only.
+    Give weights to the scorer of a search as ``functools.partial(neg_bic, sample_weight=w)``, which
+    is right with ``cv=FullData()`` only. Whether a search hands on the ``sample_weight`` of its
+    ``fit`` to a plain scorer depends on the release of scikit-learn and on metadata routing; where
+    it does not, a warning says so.
 
     References
     ----------
@@ -182,6 +185,7 @@ def _negative(criterion, estimator, X, sample_weight):
             f"ends in one: {type(last).__name__} has no such method."
         )
     if sample_weight is None:
+        _warn_if_weights_are_missing(last, criterion, X)
         value = method(X)
     elif "sample_weight" in signature(method).parameters:
         value = method(X, sample_weight=sample_weight)
@@ -192,6 +196,18 @@ def _negative(criterion, estimator, X, sample_weight):
     if log_det != 0.0:
         value -= 2 * _total_weight(X, sample_weight) * log_det
     return -value
+
+
+def _warn_if_weights_are_missing(estimator, criterion, X):
+    weighted_rows = is_sharded(X) and any(s.weight is not None for s in as_shards(X))
+    if getattr(estimator, "_weighted_fit", False) and not weighted_rows:
+        warnings.warn(
+            f"The model was fitted with sample_weight and is scored by neg_{criterion} without. "
+            f"Give the search scoring=functools.partial(neg_{criterion}, sample_weight=w), with "
+            "cv=FullData().",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _passes_through(step):
