@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -25,7 +26,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Shard:
+class Shard(ABC):
     """Rows in one place. Subclasses read them; only their description is held here.
 
     Attributes
@@ -45,9 +46,9 @@ class Shard:
     columns: tuple | None
     weight: np.ndarray | str | None = field(default=None, kw_only=True)
 
+    @abstractmethod
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows ``start:stop`` as a 2-D numeric array (a view where possible)."""
-        raise NotImplementedError  # pragma: no cover
 
     def blocks(
         self, start: int, stop: int, size: int, offset: int = 0, check: bool = False
