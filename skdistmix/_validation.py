@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 from sklearn.utils.validation import validate_data
 
@@ -10,12 +12,15 @@ from ._shards import (
     Shards,
     as_shards,
     cut_rows,
+    is_array,
+    is_collection,
     is_frame,
     is_sharded,
+    is_zarr,
     refuse_unusable,
 )
 
-__all__ = ["validated_shards"]
+__all__ = ["validated_columns", "validated_shards"]
 
 
 def validated_shards(
@@ -28,6 +33,9 @@ def validated_shards(
     refuse_unusable(X)
     if is_sharded(X):
         shards = as_shards(X, n_shards)
+        validate_data(estimator, _described(shards), reset=reset, skip_check_array=True)
+    elif is_zarr(X):
+        shards = cut_rows(X, n_shards or 1)
         validate_data(estimator, _described(shards), reset=reset, skip_check_array=True)
     elif is_frame(X):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
@@ -50,11 +58,26 @@ def validated_shards(
     return shards
 
 
+def validated_columns(estimator, X) -> None:
+    """Check the columns of a Dask collection without reading a row; see :func:`lazy_rows`."""
+    if not is_collection(X):
+        return  # a delayed value shows its columns only where it is computed
+    if X.ndim != 2:
+        raise ValueError(f"Expected 2D array, got {X.ndim}D Dask {type(X).__name__} instead.")
+    described = np.empty((1, X.shape[1])) if is_array(X) else X._meta
+    validate_data(estimator, described, reset=False, skip_check_array=True)
+
+
 def _described(shards: Shards):
     """Something with the columns of the shards, in the order they are read, and few rows."""
     frame = next((shard for shard in shards if isinstance(shard, FrameShard)), None)
-    if frame is None:
-        return np.empty((1, shards.n_features))
-    if tuple(frame.frame.columns) == frame.columns:
-        return frame.frame
-    return frame.frame[list(frame.columns)]
+    if frame is not None:
+        same = tuple(frame.frame.columns) == frame.columns
+        return frame.frame if same else frame.frame[list(frame.columns)]
+    if shards.columns is not None and all(isinstance(c, str) for c in shards.columns):
+        # Whatever gave the shards their names has brought one of these.
+        if pyarrow := sys.modules.get("pyarrow"):
+            return pyarrow.table({c: pyarrow.array([0.0]) for c in shards.columns})
+        if pandas := sys.modules.get("pandas"):
+            return pandas.DataFrame({c: [0.0] for c in shards.columns})
+    return np.empty((1, shards.n_features))

@@ -50,7 +50,7 @@ def test_tree_adds_in_groups_of_eight():
 
 @pytest.mark.parametrize("sizes", [[10], [100_000], [3, 0, 5], [70_000, 2, 130_000], [50] * 3000])
 def test_tasks_cover_every_row_once_in_order(sizes):
-    tasks = cut_tasks(sizes, n_features=3, block_rows=1000)
+    tasks = cut_tasks(as_shards([np.empty((n, 3)) for n in sizes]), block_rows=1000)
     pieces = [piece for task in tasks for piece in task]
     assert pieces == sorted(pieces)
     covered = [np.zeros(n) for n in sizes]

@@ -27,7 +27,10 @@ BELOW = {
     "datasets": set(),
 }
 ABOVE = {"deep", "model_selection", "inspection", "cluster", "cocluster"}
-EXTERNAL = {"families": {"numpy", "scipy"}, "_shards": {"numpy", "sklearn"}}
+EXTERNAL = {
+    "families": {"numpy", "scipy"},
+    "_shards": {"numpy", "sklearn", "pyarrow", "zarr", "dask", "distributed"},
+}
 NOT_FOR_ALGORITHMS = {"joblib", "dask", "distributed", "threadpoolctl"}
 
 
@@ -80,7 +83,8 @@ def test_import_loads_nothing_heavy():
     code = (
         "import sys, sklearn.cluster, sklearn.mixture; before = set(sys.modules); "
         "import skdistmix, skdistmix.model_selection, skdistmix.preprocessing; "
-        "heavy = {'torch', 'skorch', 'dask', 'pandas', 'matplotlib', 'polars'}; "
+        "heavy = {'torch', 'skorch', 'dask', 'distributed', 'pyarrow', 'zarr', 'pandas', "
+        "'matplotlib', 'polars'}; "
         "print(sorted(heavy & (set(sys.modules) - before)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

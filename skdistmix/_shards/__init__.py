@@ -1,33 +1,41 @@
-"""Where rows live: arrays, frames, memmaps, ``.npy`` files, and lists of them.
+"""Where rows live: arrays, frames, memmaps, files, Dask partitions, and lists of them.
 
 A :class:`Shard` knows its shape and reads row ranges; :class:`Shards` is the light sequence of
 them that the rest of the package works on. Nothing here knows what is done with the rows.
 """
 
-from ._input import as_shards, cut_rows, is_frame, is_sharded, refuse_unusable
-from ._shard import (
-    ArrayShard,
-    Block,
-    FrameShard,
-    MappedShard,
-    NpyShard,
-    Shard,
-    Shards,
-    split_rows,
-)
+from ._dask import DaskShard, is_array, is_collection, is_dask, lost_cluster
+from ._files import NpyShard, ParquetShard, ZarrShard, is_zarr, npy_shard, travels
+from ._input import as_shards, cut_rows, expanded, is_frame, is_sharded, refuse_unusable
+from ._read import ReadAhead, read_rows
+from ._shard import ArrayShard, Block, FrameShard, MappedShard, Shard
+from ._shards import Shards, split_rows
 
 __all__ = [
     "ArrayShard",
     "Block",
+    "DaskShard",
     "FrameShard",
     "MappedShard",
     "NpyShard",
+    "ParquetShard",
+    "ReadAhead",
     "Shard",
     "Shards",
+    "ZarrShard",
     "as_shards",
     "cut_rows",
+    "expanded",
+    "is_array",
+    "is_collection",
+    "is_dask",
     "is_frame",
     "is_sharded",
+    "is_zarr",
+    "lost_cluster",
+    "npy_shard",
+    "read_rows",
     "refuse_unusable",
     "split_rows",
+    "travels",
 ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import warnings
 from abc import abstractmethod
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
@@ -13,10 +14,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._compute import Workers
+from .._compute import Workers, lazy_rows
 from .._em import Score, score_pass
-from .._shards import is_sharded
-from .._validation import validated_shards
+from .._shards import is_dask, is_sharded
+from .._validation import validated_columns, validated_shards
 from ..families._base import logsumexp0
 
 __all__ = ["BaseMixture"]
@@ -39,13 +40,14 @@ class BaseMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features), list, path, glob or Shards
+        X : array-like, DataFrame, zarr array, list, path, glob, Dask collection or Shards
             As for `fit`.
 
         Returns
         -------
         labels : ndarray of shape (n_samples,), or one array a shard
-            A list for a list (or Shards), a generator of arrays for a path or glob.
+            A list for a list (or Shards), a generator of arrays, one a file, for a path or glob,
+            and a lazy Dask collection of the same chunks and index for a Dask collection.
         """
         return self._rows(X, _labels)
 
@@ -54,13 +56,14 @@ class BaseMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features), list, path, glob or Shards
+        X : array-like, DataFrame, zarr array, list, path, glob, Dask collection or Shards
             As for `fit`.
 
         Returns
         -------
         resp : ndarray of shape (n_samples, n_components), or one array a shard
-            A list for a list (or Shards), a generator of arrays for a path or glob.
+            A list for a list (or Shards), a generator of arrays, one a file, for a path or glob,
+            and a lazy Dask collection of the same chunks and index for a Dask collection.
         """
         return self._rows(X, _posteriors)
 
@@ -69,13 +72,14 @@ class BaseMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features), list, path, glob or Shards
+        X : array-like, DataFrame, zarr array, list, path, glob, Dask collection or Shards
             As for `fit`.
 
         Returns
         -------
         log_density : ndarray of shape (n_samples,), or one array a shard
-            A list for a list (or Shards), a generator of arrays for a path or glob.
+            A list for a list (or Shards), a generator of arrays, one a file, for a path or glob,
+            and a lazy Dask collection of the same chunks and index for a Dask collection.
         """
         return self._rows(X, _log_densities)
 
@@ -84,7 +88,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features), list, path, glob or Shards
+        X : array-like, DataFrame, zarr array, list, path, glob, Dask collection or Shards
             As for `fit`.
         y : ignored
         sample_weight : array-like of shape (n_samples,) or list of arrays, optional
@@ -101,7 +105,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features), list, path, glob or Shards
+        X : array-like, DataFrame, zarr array, list, path, glob, Dask collection or Shards
             As for `fit`.
         sample_weight : array-like of shape (n_samples,) or list of arrays, optional
             Weights of the rows; their sum takes the place of n.
@@ -119,7 +123,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features), list, path, glob or Shards
+        X : array-like, DataFrame, zarr array, list, path, glob, Dask collection or Shards
             As for `fit`.
         sample_weight : array-like of shape (n_samples,) or list of arrays, optional
             Weights of the rows.
@@ -137,7 +141,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features), list, path, glob or Shards
+        X : array-like, DataFrame, zarr array, list, path, glob, Dask collection or Shards
             As for `fit`.
         sample_weight : array-like of shape (n_samples,) or list of arrays, optional
             Weights of the rows; their sum takes the place of n.
@@ -175,24 +179,31 @@ class BaseMixture(DensityMixin, BaseEstimator):
         counts = rng.multinomial(n_samples, params.weights / params.weights.sum())
         return family.sample(params, counts, rng), np.repeat(np.arange(len(counts)), counts)
 
-    def _rows(self, X, function):
-        """`function` of the log-joint matrix for all rows, in the form that X came in."""
+    def _rows(self, X, values):
+        """The given values for all rows, in the form that X came in."""
         check_is_fitted(self)
-        shards = validated_shards(self, X, reset=False)
         family, params = self._family_and_params()
         kernel = family.kernel(params)
+        function = RowValues(kernel, values, self.n_features_in_, len(params.weights))
+        if is_dask(X) or (isinstance(X, (list, tuple)) and any(is_dask(x) for x in X)):
+            return self._lazily(X, function)
+        shards = validated_shards(self, X, reset=False)
         if isinstance(X, (str, os.PathLike)):
             each = (shards[i : i + 1] for i in range(len(shards)))
-            return (self._map_rows(kernel, function, one)[0] for one in each)
-        results = self._map_rows(kernel, function, shards)
+            return (self._map_rows(function, one)[0] for one in each)
+        results = self._map_rows(function, shards)
         return results if is_sharded(X) else results[0]
 
-    def _map_rows(self, kernel, function, shards):
-        body = partial(_of_block, kernel=kernel, function=function)
+    def _lazily(self, X, function):
+        if isinstance(X, (list, tuple)):
+            return [self._lazily(x, function) for x in X]
+        validated_columns(self, X)
+        return lazy_rows(X, function)
+
+    def _map_rows(self, function, shards):
         with Workers(self.n_jobs) as workers:
-            results = workers.map_rows(body, shards, kernel.block_rows, check=True)
-        empty = function(np.empty((len(self.weights_), 0)))
-        return [empty if r is None else r for r in results]
+            results = workers.map_rows(function, shards, function.block_rows, check=True)
+        return [function.empty if r is None else r for r in results]
 
     def _score(self, X, sample_weight) -> Score:
         check_is_fitted(self)
@@ -211,8 +222,39 @@ class BaseMixture(DensityMixin, BaseEstimator):
             )
 
 
-def _of_block(block, kernel, function):
-    return function(kernel.log_joint(block.X))
+@dataclass(frozen=True)
+class RowValues:
+    """A function of the log-joint matrix as a function of blocks of rows."""
+
+    kernel: object
+    function: Callable
+    n_features: int
+    n_components: int
+
+    def __call__(self, block):
+        if block.X.shape[1] != self.n_features:
+            raise ValueError(
+                f"X has {block.X.shape[1]} features, but the model was fitted to "
+                f"{self.n_features} features."
+            )
+        return self.function(self.kernel.log_joint(block.X))
+
+    @property
+    def block_rows(self) -> int:
+        """Rows of a block."""
+        return self.kernel.block_rows
+
+    @property
+    def empty(self) -> np.ndarray:
+        """The values of no rows."""
+        return self.function(np.empty((self.n_components, 0)))
+
+    @property
+    def name(self) -> str:
+        """What the values are called, where they need a name."""
+        return {_labels: "label", _posteriors: "component", _log_densities: "log_density"}[
+            self.function
+        ]
 
 
 def _labels(log_joint):

@@ -206,13 +206,16 @@ or list of arrays, default="k-means||"
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features), list, path, glob or Shards
-            One array, memmap or DataFrame; a list of 2-D arrays, DataFrames, ``.npy`` paths or
-            shards, each one shard; a path or glob of ``.npy`` files; or what
+        X : array-like, DataFrame, zarr array, list, path, glob, Dask collection or Shards
+            One array, memmap, zarr array or DataFrame; a list of 2-D arrays, DataFrames, paths,
+            futures, delayed values or shards, each one shard; a path, folder or glob of ``.npy``,
+            ``.parquet`` or ``.zarr``; a Dask array or DataFrame; or what
             :func:`skdistmix.as_shards` returns.
         y : ignored
-        sample_weight : array-like of shape (n_samples,) or list of arrays, optional
-            Frequency weights: weight 2 counts as two equal rows, weight 0 as none.
+        sample_weight : array-like of shape (n_samples,), list of arrays, path, str, optional
+            Frequency weights: weight 2 counts as two equal rows, weight 0 as none. Also ``.npy``
+            files, one a shard; the name of a column of parquet files that is no feature; a Dask
+            array or Series with the partitions of X.
 
         Returns
         -------
@@ -261,7 +264,7 @@ or list of arrays, default="k-means||"
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features), list, path, glob or Shards
+        X : array-like, DataFrame, zarr array, list, path, glob, Dask collection or Shards
             As for `fit`.
         y : ignored
         sample_weight : array-like of shape (n_samples,) or list of arrays, optional

@@ -1,0 +1,20 @@
+"""How work runs: one map over blocks of rows, one reduction in a fixed order.
+
+Work is cut by size only, and partial results are added in a tree that depends on nothing but the
+shards. So the same shards give the same bits for every number of workers and every backend.
+"""
+
+from ._backend import resolve_backend, single_threaded_blas
+from ._lazy import lazy_rows
+from ._tasks import TreeSum, cut_tasks, tree_of
+from ._workers import Workers
+
+__all__ = [
+    "TreeSum",
+    "Workers",
+    "cut_tasks",
+    "lazy_rows",
+    "resolve_backend",
+    "single_threaded_blas",
+    "tree_of",
+]

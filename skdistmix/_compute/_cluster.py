@@ -1,0 +1,251 @@
+"""Tasks on the workers of a Dask cluster: rows stay there, sums come back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import add
+
+import numpy as np
+
+from .._shards import DaskShard, MappedShard, Shard, Shards, lost_cluster, read_rows, travels
+from ._backend import in_dask_worker, single_threaded_blas
+from ._tasks import FAN_IN, Piece, Task, TreeSum, cut_tasks, reduce_body, rows_body, tree_of
+
+__all__ = ["Cluster"]
+
+CHUNK_ELEMENTS = 2**21  # numbers of in-memory data that are sent as one piece: 16 MB
+
+
+class Cluster:
+    """Maps over shards on the workers of a Dask cluster; a context manager.
+
+    A round sends the function (the parameters) out once, has it applied to every unit of rows where
+    the rows are, adds results on the workers in the tree of :class:`TreeSum` and brings back the
+    sum. Rows in memory of this process are sent once, at their first use.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    """
+
+    def __init__(self, client):
+        self.client = client
+        self._sent: dict[int, tuple[Shards, Shards]] = {}
+        self._inner = None
+
+    def __enter__(self):
+        self._working = self.client
+        if in_dask_worker():  # leaves its place to the tasks it waits for
+            from distributed import worker_client
+
+            self._inner = worker_client()
+            self._working = self._inner.__enter__()
+        return self
+
+    def __exit__(self, *exc_info):
+        self._sent.clear()
+        if self._inner is not None:
+            self._inner.__exit__(*exc_info)
+
+    def map_reduce(self, function: Callable, shards: Shards, block_rows: int, check: bool):
+        """As ``Workers.map_reduce``."""
+        with lost_cluster():
+            sums = self._map(_reduced_unit, function, shards, block_rows, check)
+            whole = [future for future, is_whole in sums if is_whole]
+            rest = next((future for future, is_whole in sums if not is_whole), None)
+            root = tree_of(whole, self._add, rest)
+            return None if root is None else root.result()
+
+    def map_rows(self, consume: Callable, function, shards, block_rows, check) -> None:
+        """As ``Workers.map_rows``: calls `consume` with the values of each unit, in order."""
+        with lost_cluster():
+            parts = self._map(_rows_of_unit, function, shards, block_rows, check)
+            for values in self._working.gather([future for future, _ in parts]):
+                consume(values)
+
+    def _add(self, *futures):
+        return self._working.submit(_sum, *futures, pure=False)
+
+    def _map(self, body, function, shards, block_rows, check) -> list[tuple]:
+        """A future for each unit, and whether the unit has its full number of tasks."""
+        units = list(_units(self._located(shards), block_rows, check))
+        if not units:
+            return []
+        sent = self._working.scatter(function, hash=False, broadcast=len(units) > 1)
+        futures = self._working.map(
+            body, [sent] * len(units), [u.light() for u in units], [u.held for u in units],
+            pure=False,
+        )  # fmt: skip
+        return list(zip(futures, [u.is_whole for u in units]))
+
+    def _located(self, shards: Shards) -> Shards:
+        """The same shards with in-memory rows and weights on the cluster."""
+        if id(shards) not in self._sent:
+            located = Shards([self._locate(shard) for shard in shards])
+            # The original is kept beside its copy, so that its id stays its own.
+            self._sent[id(shards)] = (shards, located)
+        return self._sent[id(shards)][1]
+
+    def _locate(self, shard: Shard) -> Shard:
+        weight = shard.weight
+        if isinstance(weight, np.ndarray):
+            weight = self._scattered(_Column(weight))
+        if travels(shard) or shard.client is not None:
+            return replace(shard, weight=weight)
+        return replace(self._scattered(shard), weight=weight)
+
+    def _scattered(self, shard) -> ScatteredShard:
+        rows = max(1, CHUNK_ELEMENTS // shard.n_features)
+        chunks = tuple(
+            self._working.scatter(np.ascontiguousarray(X), hash=False)
+            for X in shard.reads(0, shard.n_rows, rows)
+        )
+        return ScatteredShard(
+            shard.n_rows, shard.n_features, shard.name, shard.columns, chunks=chunks, rows=rows
+        )
+
+
+# --------------------------------------------------------------------------- rows that were sent
+
+
+class _Column:
+    """An array of weights, read as a shard is."""
+
+    n_features, name, columns = 1, "sample_weight", None
+
+    def __init__(self, values):
+        self.values, self.n_rows = values, len(values)
+
+    def reads(self, start, stop, rows):
+        for first in range(start, stop, rows):
+            yield self.values[first : min(first + rows, stop)].reshape(-1, 1)
+
+
+@dataclass(frozen=True)
+class ScatteredShard(Shard):
+    """Rows that were sent to the cluster in chunks of equal length."""
+
+    chunks: tuple = field(kw_only=True)
+    rows: int = field(kw_only=True)
+
+    def read(self, start, stop):
+        parts = [
+            self.chunks[c][max(start - c * self.rows, 0) : stop - c * self.rows]
+            for c in range(start // self.rows, -(-stop // self.rows))
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def between(self, start: int, stop: int) -> ScatteredShard:
+        """This shard with only the chunks that hold some of these rows."""
+        first, last = start // self.rows, -(-stop // self.rows)
+        chunks = [c if first <= i < last else None for i, c in enumerate(self.chunks)]
+        return replace(self, chunks=tuple(chunks))
+
+
+# --------------------------------------------------------------------------- units of work
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Consecutive tasks that one worker does at once."""
+
+    tasks: list[list[Piece]]
+    block_rows: int
+    read_rows: int
+    check: bool
+    is_whole: bool  # whether it is a full group of the reduction tree
+
+    @property
+    def held(self) -> list:
+        """The futures whose values the unit needs; Dask puts the values in their places."""
+        return [f for task in self.tasks for piece in task for f in _futures(piece.shard)]
+
+    def light(self) -> Unit:
+        """This unit without futures, to be filled with values where they are."""
+        tasks = [[replace(p, shard=_filled(p.shard, None)) for p in task] for task in self.tasks]
+        return replace(self, tasks=tasks)
+
+    def run(self, body: Callable, function: Callable, held: list) -> Iterator:
+        """What the body makes of each task, on a worker."""
+        values = iter(held)
+        with single_threaded_blas():
+            for pieces in self.tasks:
+                filled = [replace(p, shard=_filled(p.shard, values)) for p in pieces]
+                yield Task(body, function, filled, self.block_rows, self.read_rows, self.check)()
+
+
+def _units(shards: Shards, block_rows: int, check: bool) -> Iterator[Unit]:
+    """One unit a partition; elsewhere as many tasks as are added at one node of the tree."""
+    rows = read_rows(shards.n_features)
+    if any(shard.client is not None for shard in shards):
+        for index, shard in enumerate(shards):
+            if shard.n_rows:
+                piece = Piece.of(shards, index, 0, shard.n_rows)
+                yield Unit([[_narrow(piece)]], block_rows, rows, check, True)
+        return
+    tasks = cut_tasks(shards, block_rows)
+    for i in range(0, len(tasks), FAN_IN):
+        group = [[_narrow(Piece.of(shards, *p)) for p in task] for task in tasks[i : i + FAN_IN]]
+        yield Unit(group, block_rows, rows, check, len(group) == FAN_IN)
+
+
+def _narrow(piece: Piece) -> Piece:
+    """The piece with only those chunks of its shard and weights that hold its rows."""
+
+    def between(shard):
+        scattered = isinstance(shard, ScatteredShard)
+        return shard.between(piece.start, piece.stop) if scattered else shard
+
+    shard = between(piece.shard)
+    return replace(piece, shard=replace(shard, weight=between(shard.weight)))
+
+
+def _futures(shard) -> list:
+    """Futures in a shard and its weights, in a fixed order."""
+    if isinstance(shard, DaskShard):
+        own = [shard.part]
+    elif isinstance(shard, ScatteredShard):
+        own = [c for c in shard.chunks if c is not None]
+    elif isinstance(shard, MappedShard):
+        own = _futures(shard.source)
+    else:
+        own = []
+    return own + (_futures(shard.weight) if getattr(shard, "weight", None) is not None else [])
+
+
+def _filled(shard, values):
+    """A shard with the next values in the places of its futures, or with marks if None."""
+
+    def fill(future):
+        return True if values is None else next(values)
+
+    if isinstance(shard, DaskShard):
+        part = fill(shard.part)
+        new = replace(shard, part=part) if values is None else shard.local(part)
+    elif isinstance(shard, ScatteredShard):
+        new = replace(shard, chunks=tuple(None if c is None else fill(c) for c in shard.chunks))
+    elif isinstance(shard, MappedShard):
+        new = replace(shard, source=_filled(shard.source, values))
+    else:
+        new = shard
+    if not isinstance(shard, Shard) or shard.weight is None:
+        return new
+    return replace(new, weight=_filled(shard.weight, values))
+
+
+def _reduced_unit(function, unit: Unit, held: list):
+    total = TreeSum()
+    for value in unit.run(reduce_body, function, held):
+        total.add(value)
+    return total.result()
+
+
+def _rows_of_unit(function, unit: Unit, held: list) -> list:
+    return [part for values in unit.run(rows_body, function, held) for part in values]
+
+
+def _sum(*values):
+    values = [value for value in values if value is not None]
+    return reduce(add, values) if values else None

@@ -1,0 +1,193 @@
+"""Partitions of Dask collections, futures and delayed values as shards."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ._shard import Shard
+
+__all__ = ["DaskShard", "is_dask", "lost_cluster", "on_workers", "partitions"]
+
+
+@dataclass(frozen=True)
+class DaskShard(Shard):
+    """A partition: a future on a cluster, or a delayed value that is computed at each read."""
+
+    part: object = field(kw_only=True)
+    one_shard: Callable = field(kw_only=True)  # from what a partition holds to a shard
+
+    def local(self, part=None, weight=None) -> Shard:
+        """The rows in this process; `part` and `weight` are given where they are there already."""
+        if part is None:
+            part = (
+                self.part.compute(scheduler="synchronous")
+                if self.client is None
+                else (self.part.result())
+            )
+        shard = self.one_shard(part, self.name, self.columns)
+        if shard.n_rows != self.n_rows or shard.n_features != self.n_features:
+            raise ValueError(
+                f"{self.name} has the shape {(shard.n_rows, shard.n_features)}, announced was "
+                f"{(self.n_rows, self.n_features)}: the shape or chunks of the Dask collection are "
+                "wrong."
+            )
+        return shard
+
+    def read(self, start, stop):
+        return self.local().read(start, stop)
+
+    def reads(self, start, stop, rows):
+        yield self.local().read(start, stop)
+
+    @property
+    def cuts(self):
+        return (0, self.n_rows)
+
+    @property
+    def in_files(self):
+        return self.client is None
+
+    @property
+    def client(self):
+        return getattr(self.part, "client", None) if is_future(self.part) else None
+
+
+def is_future(X) -> bool:
+    """Whether X is a future of Dask's distributed."""
+    distributed = sys.modules.get("distributed")
+    return distributed is not None and isinstance(X, distributed.Future)
+
+
+def is_dask(X) -> bool:
+    """Whether X is a Dask collection, a delayed value or a future."""
+    dask = sys.modules.get("dask")
+    return is_future(X) or (dask is not None and dask.is_dask_collection(X))
+
+
+def is_delayed(X) -> bool:
+    """Whether X is one delayed value."""
+    return is_dask(X) and not is_future(X) and type(X).__name__ in ("Delayed", "DelayedAttr")
+
+
+def is_array(X) -> bool:
+    """Whether X is a Dask array."""
+    return is_dask(X) and hasattr(X, "chunks") and hasattr(X, "numblocks")
+
+
+def is_collection(X) -> bool:
+    """Whether X is a Dask array, DataFrame or Series: it knows its partitions."""
+    return is_array(X) or (is_dask(X) and hasattr(X, "npartitions") and hasattr(X, "_meta"))
+
+
+def partitions(X, client=None) -> tuple[list, object]:
+    """The partitions of X (futures, or delayed without a cluster), and the client.
+
+    With a cluster all partitions are loaded on its workers, and stay there as long as the futures
+    are held.
+
+    Parameters
+    ----------
+    X : Dask array, DataFrame or Series, future, delayed, or list of futures and delayed values
+    client : distributed.Client, optional
+        By default the one that X lives on already, or the current one, if there is any.
+    """
+    if isinstance(X, (list, tuple)):
+        parts = list(X)
+    elif is_array(X):
+        if X.ndim not in (1, 2):
+            raise ValueError(f"Expected 2D array, got {X.ndim}D Dask array of shape {X.shape}.")
+        parts = (X if X.ndim == 1 else X.rechunk({1: -1})).to_delayed().ravel().tolist()
+    elif is_collection(X):
+        parts = X.to_delayed()
+    else:
+        parts = [X]
+    client = client or _found_client(X)
+    if client is None:
+        return parts, None
+    futures = [p if is_future(p) else client.compute(p) for p in parts]
+    return futures, client
+
+
+def _found_client(X):
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return None
+    for part in X if isinstance(X, (list, tuple)) else [X]:
+        held = [part] if is_future(part) else distributed.futures_of(part)
+        if held:
+            return held[0].client
+    try:
+        return distributed.get_client()
+    except ValueError:
+        return None
+
+
+def on_workers(client, function: Callable, parts: list) -> list:
+    """``function(part)`` for every part, where the part is."""
+    with lost_cluster():
+        return client.gather(client.map(function, parts, pure=False))
+
+
+class lost_cluster:
+    """Turns the ways in which Dask says that the cluster is gone into one clear error."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if error is None:
+            return
+        from concurrent.futures import CancelledError
+
+        from distributed import CancelledError as DaskCancelled
+        from distributed import KilledWorker
+        from distributed.client import FutureCancelledError
+        from distributed.comm import CommClosedError
+
+        if isinstance(error, KilledWorker):
+            raise RuntimeError(
+                f"A Dask worker died while it computed, several times: {error} Its partition may "
+                "not fit in its memory: use smaller partitions or workers with more memory."
+            ) from error
+        gone = (CancelledError, DaskCancelled, FutureCancelledError, CommClosedError)
+        closed = isinstance(error, RuntimeError) and "close" in str(error).lower()
+        if isinstance(error, gone) or closed:
+            raise RuntimeError(
+                "The Dask client or its cluster was closed before the work was done "
+                f"({type(error).__name__}: {error}). Keep the client open until fit, predict or "
+                "score returns, then call it again with a new client."
+            ) from error
+
+
+@dataclass(frozen=True)
+class PartFacts:
+    """What a partition holds."""
+
+    kind: str
+    shape: tuple
+    dtype: str
+    columns: tuple | None
+
+
+def part_facts(part) -> PartFacts:
+    """Describe what a partition holds; reads no numbers."""
+    columns = getattr(part, "columns", None)
+    shape = tuple(getattr(part, "shape", ()))
+    dtype = str(getattr(part, "dtype", ""))
+    return PartFacts(type(part).__name__, shape, dtype, None if columns is None else tuple(columns))
+
+
+def describe(X, parts: list, client) -> list[PartFacts]:
+    """Facts of all partitions, found where they are; a Dask array with known chunks is believed."""
+    if client is not None:
+        return on_workers(client, part_facts, parts)
+    if is_array(X) and not np.isnan(sum(X.chunks[0])):
+        width = X.shape[1:]
+        return [PartFacts("ndarray", (n, *width), str(X.dtype), None) for n in X.chunks[0]]
+    import dask
+
+    return list(dask.compute(*[dask.delayed(part_facts)(part) for part in parts]))

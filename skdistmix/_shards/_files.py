@@ -1,0 +1,347 @@
+"""Shards in files: .npy, parquet and zarr. No file stays open between two reads of a task."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate, pairwise
+
+import numpy as np
+
+from ._shard import Shard
+
+__all__ = [
+    "NpyShard",
+    "ParquetShard",
+    "ZarrShard",
+    "is_zarr",
+    "open_file",
+    "travels",
+    "zarr_shards",
+]
+
+PARQUET = (".parquet", ".pq", ".parq")
+
+
+def open_file(path: str, name: str, columns=None) -> Shard:
+    """The shard of a file (or of a folder that is a zarr array), by the end of its name.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, damaged, of another kind, or holds no numeric table.
+    """
+    if not os.path.exists(path):
+        raise ValueError(f"{name}: there is no such file (working directory {os.getcwd()!r}).")
+    if path.endswith(PARQUET):
+        return parquet_shard(path, name, columns)
+    if columns is not None:
+        raise ValueError(f"{name} has no column names: columns={list(columns)} cannot be chosen.")
+    if path.rstrip("/\\").endswith(".zarr") or is_zarr_folder(path):
+        return zarr_path_shard(path, name)
+    if path.endswith(".npy"):
+        return npy_shard(path, name)
+    what = (
+        "is a folder without .parquet or .npy files"
+        if os.path.isdir(path)
+        else ("does not end in .npy, .parquet or .zarr")
+    )
+    raise ValueError(
+        f"{name}: the path {what}. Give .npy or .parquet files, a zarr array, a folder of such "
+        "files, or a pattern such as 'folder/*.parquet'."
+    )
+
+
+def travels(shard) -> bool:
+    """Whether a shard can go to another process as it is, because rows are opened from a file."""
+    in_zarr = isinstance(shard, ZarrShard) and isinstance(shard.source, OpenZarr)
+    return in_zarr or isinstance(shard, (NpyShard, ParquetShard))
+
+
+def missing(package: str, what: str) -> ImportError:
+    """The error for an extra that is not installed."""
+    return ImportError(f'{what} needs {package}: pip install "skdistmix[files]"')
+
+
+# --------------------------------------------------------------------------- .npy
+
+
+@dataclass(frozen=True)
+class NpyShard(Shard):
+    """A ``.npy`` file, read from its place in the file (so no file is kept open)."""
+
+    path: str = field(kw_only=True)
+    dtype: np.dtype = field(kw_only=True)
+    data_offset: int = field(kw_only=True)  # bytes before the first row
+    by_columns: bool = field(kw_only=True)  # Fortran order: a row range is not in one piece
+
+    in_files = True
+
+    def read(self, start, stop):
+        return next(self.reads(start, stop, max(1, stop - start)), np.empty((0, self.n_features)))
+
+    def reads(self, start, stop, rows):
+        if self.by_columns:
+            whole = np.load(self.path, mmap_mode="r", allow_pickle=False)
+            for first in range(start, stop, rows):
+                yield np.array(whole[first : min(first + rows, stop)], order="K")
+            return
+        # Reading into memory beats a map of the file: no page fault for every few rows.
+        with open(self.path, "rb", buffering=0) as file:
+            file.seek(self.data_offset + start * self.n_features * self.dtype.itemsize)
+            for first in range(start, stop, rows):
+                X = np.empty((min(rows, stop - first), self.n_features), self.dtype)
+                _fill(file, X, self.name)
+                yield X
+
+
+def _fill(file, X: np.ndarray, name: str) -> None:
+    room = memoryview(X.reshape(-1).view(np.uint8))
+    while len(room):
+        n_read = file.readinto(room)
+        if not n_read:
+            raise ValueError(f"{name} ended while it was read: it was cut short after the start.")
+        room = room[n_read:]
+
+
+def npy_shard(path: str, name: str, ndim: int = 2) -> NpyShard:
+    """The shard of a .npy file; with ``ndim=1`` a file of one number a row."""
+    if not path.endswith(".npy"):
+        raise ValueError(f"{name} does not end in .npy.")
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise ValueError(
+            f"{name}: there is no such file (working directory {os.getcwd()!r})."
+        ) from None
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(
+            f"{name} cannot be read as a .npy file: {error}. It may be truncated or hold Python "
+            "objects; write it again with numpy.save from a numeric array."
+        ) from error
+    if array.ndim != ndim or array.dtype.kind not in "fiub":
+        shape = "a 2-D numeric array (rows, features)" if ndim == 2 else "one number a row"
+        raise ValueError(
+            f"{name} holds an array of shape {array.shape} and dtype {array.dtype}: expected "
+            f"{shape}."
+        )
+    n_features = array.shape[1] if ndim == 2 else 1
+    if n_features == 0:
+        raise ValueError(f"{name} has 0 feature(s) (shape={array.shape}): at least 1 is required.")
+    offset = getattr(array, "offset", 0)
+    by_columns = not array.flags.c_contiguous
+    return NpyShard(
+        len(array), n_features, name, None, path=os.path.abspath(path), dtype=array.dtype,
+        data_offset=offset, by_columns=by_columns,
+    )  # fmt: skip
+
+
+# --------------------------------------------------------------------------- parquet
+
+
+@dataclass(frozen=True)
+class ParquetShard(Shard):
+    """Chosen columns of a parquet file; row groups are read one after the other."""
+
+    path: str = field(kw_only=True)
+    group_rows: tuple[int, ...] = field(kw_only=True)  # rows of each row group
+    available: tuple[str, ...] = field(kw_only=True)  # all columns of the file
+
+    in_files = True
+
+    @cached_property
+    def _starts(self) -> tuple[int, ...]:
+        return tuple(accumulate(self.group_rows, initial=0))
+
+    @property
+    def cuts(self):
+        return self._starts
+
+    def read(self, start, stop):
+        parts = list(self.reads(start, stop, max(1, stop - start)))
+        if not parts:
+            return np.empty((0, self.n_features))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def reads(self, start, stop, rows):
+        groups = [
+            g for g, n in enumerate(self.group_rows)
+            if self._starts[g] < stop and self._starts[g] + n > start
+        ]  # fmt: skip
+        if not groups or stop <= start:
+            return
+        row = self._starts[groups[0]]
+        # A map of the file costs no memory of our own for the compressed bytes.
+        with _parquet().ParquetFile(self.path, memory_map=True) as file:
+            columns = list(self.columns)
+            for batch in file.iter_batches(rows, groups, columns, use_threads=False):
+                first, last = max(row, start), min(row + batch.num_rows, stop)
+                if first < last:
+                    yield _columns_of(batch.slice(first - row, last - first), columns)
+                row += batch.num_rows
+
+
+def _parquet():
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise missing("pyarrow", "A parquet file") from error
+    return pyarrow.parquet
+
+
+def _columns_of(batch, columns) -> np.ndarray:
+    """A record batch as an array, column after column in memory, as the kernels like it."""
+    columns = [batch.column(name).to_numpy(zero_copy_only=False) for name in columns]
+    if len(columns) == 1:
+        return columns[0].reshape(-1, 1)
+    dtype = np.result_type(*columns)
+    X = np.empty((len(columns), batch.num_rows), dtype)
+    for row, column in zip(X, columns):
+        row[:] = column
+    return X.T
+
+
+def parquet_shard(path: str, name: str, columns=None) -> ParquetShard:
+    """The shard of a parquet file; by default of all its columns but a written index."""
+    try:
+        with _parquet().ParquetFile(path) as file:
+            metadata, schema = file.metadata, file.schema_arrow
+            groups = tuple(metadata.row_group(g).num_rows for g in range(metadata.num_row_groups))
+    except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
+        raise ValueError(f"{name} cannot be read as a parquet file: {error}.") from error
+    index = (schema.pandas_metadata or {}).get("index_columns", [])
+    features = [c for c in schema.names if c not in index]
+    if len(set(schema.names)) < len(schema.names):
+        raise ValueError(f"{name} has several columns of one name: {schema.names}.")
+    chosen = features if columns is None else list(columns)
+    absent = [c for c in chosen if c not in schema.names]
+    if absent:
+        raise ValueError(f"{name} has no column(s) {absent}; it has {features}.")
+    for column in chosen:
+        kind = str(schema.field(column).type)
+        if not kind.startswith(("int", "uint", "float", "double", "halffloat", "bool")):
+            raise ValueError(
+                f"{name}: column {column!r} is not numeric ({kind}). Choose others with "
+                "as_shards(path, columns=[...]), or write it as a number."
+            )
+    if not chosen:
+        raise ValueError(f"{name} has 0 feature(s): at least one numeric column is required.")
+    return ParquetShard(
+        metadata.num_rows, len(chosen), name, tuple(chosen), path=os.path.abspath(path),
+        group_rows=groups, available=tuple(schema.names),
+    )  # fmt: skip
+
+
+# --------------------------------------------------------------------------- zarr
+
+
+@dataclass(frozen=True)
+class ZarrShard(Shard):
+    """Rows of a chunked array on disk (zarr, or the like): an open array, or how to open it."""
+
+    source: object = field(kw_only=True)  # array, or a function that opens it
+    first: int = field(kw_only=True)  # row of the array that is row 0 here
+    chunk_rows: int = field(kw_only=True)
+
+    in_files = True
+
+    def read(self, start, stop):
+        source = self.source() if isinstance(self.source, OpenZarr) else self.source
+        return np.asarray(source[self.first + start : self.first + stop])
+
+    def reads(self, start, stop, rows):
+        source = self.source() if isinstance(self.source, OpenZarr) else self.source
+        if rows > self.chunk_rows:  # whole chunks: none is decoded twice
+            rows -= rows % self.chunk_rows
+        row = self.first + start
+        while row < self.first + stop:
+            last = min(row + rows, self.first + stop)
+            if last < self.first + stop and rows >= self.chunk_rows:
+                last -= last % self.chunk_rows
+            yield np.asarray(source[row:last])
+            row = last
+
+    @property
+    def cuts(self):
+        inner = range(
+            -self.first % self.chunk_rows or self.chunk_rows, self.n_rows, self.chunk_rows
+        )
+        return (0, *inner, self.n_rows)
+
+
+@dataclass(frozen=True)
+class OpenZarr:
+    """Opens a zarr array for reading."""
+
+    path: str
+
+    def __call__(self):
+        try:
+            import zarr
+        except ImportError as error:
+            raise missing("zarr", "A zarr array") from error
+        return zarr.open(self.path, mode="r")
+
+
+def is_zarr(X) -> bool:
+    """Whether X is an open chunked array on disk, of zarr or h5py."""
+    return (
+        type(X).__module__.partition(".")[0] in ("zarr", "h5py")
+        and hasattr(X, "chunks")
+        and hasattr(X, "ndim")
+    )
+
+
+def is_zarr_folder(path: str) -> bool:
+    """Whether a folder is a zarr array or group."""
+    return any(os.path.exists(os.path.join(path, f)) for f in ("zarr.json", ".zarray", ".zgroup"))
+
+
+def zarr_path_shard(path: str, name: str) -> ZarrShard:
+    """A zarr array on disk as one shard."""
+    source = OpenZarr(os.path.abspath(path))
+    try:
+        array = source()
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{name} cannot be opened as a zarr array: {error}.") from error
+    if not is_zarr(array):
+        raise ValueError(
+            f"{name} is a zarr group: give the path of an array in it, such as "
+            f"{os.path.join(path, 'NAME')!r}."
+        )
+    return _zarr_shard(array, source, name)
+
+
+def zarr_shards(array, n_shards: int | None, name: Callable) -> list[ZarrShard]:
+    """An open array as `n_shards` pieces cut between chunks, by default one a chunk.
+
+    ``name(index, first_row, last_row)`` names the pieces.
+    """
+    whole = _zarr_shard(array, array, "the data")
+    n_chunks = -(-whole.n_rows // whole.chunk_rows)
+    n_shards = max(1, n_chunks if n_shards is None else n_shards)
+    bounds = np.linspace(0, n_chunks, n_shards + 1).astype(int) * whole.chunk_rows
+    bounds = np.minimum(bounds, whole.n_rows)
+    return [
+        ZarrShard(
+            int(b - a), whole.n_features, name(i, a, b - 1) if n_shards > 1 else whole.name, None,
+            source=array, first=int(a), chunk_rows=whole.chunk_rows,
+        )
+        for i, (a, b) in enumerate(pairwise(bounds))
+    ]  # fmt: skip
+
+
+def _zarr_shard(array, source, name: str) -> ZarrShard:
+    dtype = np.dtype(array.dtype)
+    if array.ndim != 2 or dtype.kind not in "fiub" or array.shape[1] == 0:
+        raise ValueError(
+            f"{name} holds an array of shape {array.shape} and dtype {dtype}: expected a 2-D "
+            "numeric array (rows, features)."
+        )
+    chunk_rows = int(array.chunks[0]) if array.chunks else max(1, array.shape[0])
+    return ZarrShard(
+        int(array.shape[0]), int(array.shape[1]), name, None, source=source, first=0,
+        chunk_rows=chunk_rows,
+    )  # fmt: skip
