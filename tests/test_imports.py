@@ -31,9 +31,6 @@ EXTERNAL = {
     "families": {"numpy", "scipy"},
     "_shards": {"numpy", "sklearn", "pyarrow", "zarr", "dask", "distributed"},
 }
-    "families": {"numpy", "scipy"},
-    "_shards": {"numpy", "sklearn", "pyarrow", "zarr", "dask", "distributed"},
-}
 NOT_FOR_ALGORITHMS = {"joblib", "dask", "distributed", "threadpoolctl"}
 
 

@@ -156,14 +156,19 @@ class _RowRange(Shard):
     @classmethod
     def of(cls, shard: Shard, start: int, stop: int) -> _RowRange:
         """Rows ``start:stop`` of a shard."""
-        name = f"{shard.name}, from row {start} on"
-        return cls(stop - start, shard.n_features, name, shard.columns, source=shard, first=start)
+        description = (shard.n_features, shard.name, shard.columns)
+        return cls(stop - start, *description, source=shard, first=start)
 
     def read(self, start, stop):
         return self.source.read(self.first + start, self.first + stop)
 
     def reads(self, start, stop, rows):
         return self.source.reads(self.first + start, self.first + stop, rows)
+
+    def blocks_of(self, first, X, weight, size, offset, check):
+        # Messages give the row of the whole shard.
+        moved = self.first + first, X, weight, size, offset - self.first, check
+        return self.source.blocks_of(*moved)
 
     @property
     def cuts(self):
