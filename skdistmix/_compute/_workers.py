@@ -96,20 +96,26 @@ class Workers:
     def map_rows(self, function: Callable, shards: Shards, block_rows: int = 8192, check=False):
         """``function(block)`` (an array with one entry a row) for all rows: one array a shard.
 
-        A shard without rows gives None.
+        Rows have no weights here. A shard without rows gives None.
         """
-        results: list[list[np.ndarray]] = [[] for _ in shards.sizes]
+        results: list[np.ndarray | None] = [None] * len(shards)
+        filled = [0] * len(shards)
 
         def keep(values_of_task):
+            # Put in its place at once: a list of parts would need the memory twice in the end.
             for shard, values in values_of_task:
-                results[shard].append(values)
+                if results[shard] is None:
+                    shape = (shards.sizes[shard], *values.shape[1:])
+                    results[shard] = np.empty(shape, values.dtype)
+                first, filled[shard] = filled[shard], filled[shard] + len(values)
+                results[shard][first : filled[shard]] = values
 
         cluster = self._cluster_of(shards)
         if cluster is not None:
             cluster.map_rows(keep, function, shards, block_rows, check)
         else:
             self._run(keep, rows_body, function, shards, block_rows, check)
-        return [np.concatenate(r) if len(r) > 1 else (r[0] if r else None) for r in results]
+        return results
 
     def _run(self, consume, body, function, shards, block_rows, check) -> None:
         """Call `consume` with what the body makes of each task, in the order of tasks."""

@@ -108,8 +108,9 @@ def partitions(X, client=None) -> tuple[list, object]:
     client = client or _found_client(X)
     if client is None:
         return parts, None
-    futures = [p if is_future(p) else client.compute(p) for p in parts]
-    return futures, client
+    # One graph for all of them: what partitions share is computed once.
+    computed = iter(client.compute([p for p in parts if not is_future(p)]))
+    return [p if is_future(p) else next(computed) for p in parts], client
 
 
 def _found_client(X):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 PARQUET = (".parquet", ".pq", ".parq")
+BATCH_ELEMENTS, MIN_BATCH_ROWS = 2**16, 2**10  # of a parquet file, decoded at once
 
 
 def open_file(path: str, name: str, columns=None) -> Shard:
@@ -148,6 +149,7 @@ class ParquetShard(Shard):
     path: str = field(kw_only=True)
     group_rows: tuple[int, ...] = field(kw_only=True)  # rows of each row group
     available: tuple[str, ...] = field(kw_only=True)  # all columns of the file
+    dtype: str = field(kw_only=True)  # float32 if all chosen columns fit in it, or float64
 
     in_files = True
 
@@ -158,6 +160,10 @@ class ParquetShard(Shard):
     @property
     def cuts(self):
         return self._starts
+
+    def with_columns(self, columns) -> ParquetShard:
+        """The same file with other columns chosen."""
+        return replace(parquet_shard(self.path, self.name, columns), weight=self.weight)
 
     def read(self, start, stop):
         parts = list(self.reads(start, stop, max(1, stop - start)))
@@ -172,15 +178,48 @@ class ParquetShard(Shard):
         ]  # fmt: skip
         if not groups or stop <= start:
             return
+        # A map of the file costs no memory of our own for the compressed bytes; small batches keep
+        # what is decoded small, and are put together as they come.
+        opened = _parquet().ParquetFile(self.path, memory_map=True, metadata=_metadata(self.path))
         row = self._starts[groups[0]]
-        # A map of the file costs no memory of our own for the compressed bytes.
-        with _parquet().ParquetFile(self.path, memory_map=True) as file:
-            columns = list(self.columns)
-            for batch in file.iter_batches(rows, groups, columns, use_threads=False):
+        batch_rows = max(MIN_BATCH_ROWS, BATCH_ELEMENTS // self.n_features)
+        with opened as file:
+            X, n_filled = self._room(rows, stop - start), 0
+            for batch in file.iter_batches(batch_rows, groups, self.columns, use_threads=False):
                 first, last = max(row, start), min(row + batch.num_rows, stop)
-                if first < last:
-                    yield _columns_of(batch.slice(first - row, last - first), columns)
                 row += batch.num_rows
+                while first < last:
+                    n = min(last - first, X.shape[1] - n_filled)
+                    here = first - row + batch.num_rows
+                    _fill_columns(X[:, n_filled : n_filled + n], batch, here, self.columns)
+                    first, n_filled = first + n, n_filled + n
+                    if n_filled == X.shape[1] and first < stop:
+                        yield X.T
+                        X, n_filled = self._room(rows, stop - first), 0
+        yield X.T  # the last one, when the memory of the decoder is given back
+
+    def _room(self, rows: int, left: int) -> np.ndarray:
+        """Memory column after column, as the kernels like it."""
+        return np.empty((self.n_features, min(rows, left)), self.dtype)
+
+
+def _fill_columns(X: np.ndarray, batch, first: int, columns) -> None:
+    for row, name in zip(X, columns):
+        part = batch.column(name).slice(first, len(row))
+        if part.type == "bool":  # with a null it would be an array of objects
+            part = part.cast("uint8")
+        row[:] = part.to_numpy(zero_copy_only=False)  # a null is a NaN
+
+
+@lru_cache(maxsize=16)
+def _metadata_of(path: str, modified: int, size: int):
+    return _parquet().read_metadata(path)
+
+
+def _metadata(path: str):
+    """What a parquet file says of itself; with many row groups it takes a while to parse."""
+    status = os.stat(path)
+    return _metadata_of(path, status.st_mtime_ns, status.st_size)
 
 
 def _parquet():
@@ -189,18 +228,6 @@ def _parquet():
     except ImportError as error:
         raise missing("pyarrow", "A parquet file") from error
     return pyarrow.parquet
-
-
-def _columns_of(batch, columns) -> np.ndarray:
-    """A record batch as an array, column after column in memory, as the kernels like it."""
-    columns = [batch.column(name).to_numpy(zero_copy_only=False) for name in columns]
-    if len(columns) == 1:
-        return columns[0].reshape(-1, 1)
-    dtype = np.result_type(*columns)
-    X = np.empty((len(columns), batch.num_rows), dtype)
-    for row, column in zip(X, columns):
-        row[:] = column
-    return X.T
 
 
 def parquet_shard(path: str, name: str, columns=None) -> ParquetShard:
@@ -219,8 +246,8 @@ def parquet_shard(path: str, name: str, columns=None) -> ParquetShard:
     absent = [c for c in chosen if c not in schema.names]
     if absent:
         raise ValueError(f"{name} has no column(s) {absent}; it has {features}.")
-    for column in chosen:
-        kind = str(schema.field(column).type)
+    kinds = [str(schema.field(column).type) for column in chosen]
+    for column, kind in zip(chosen, kinds):
         if not kind.startswith(("int", "uint", "float", "double", "halffloat", "bool")):
             raise ValueError(
                 f"{name}: column {column!r} is not numeric ({kind}). Choose others with "
@@ -231,6 +258,7 @@ def parquet_shard(path: str, name: str, columns=None) -> ParquetShard:
     return ParquetShard(
         metadata.num_rows, len(chosen), name, tuple(chosen), path=os.path.abspath(path),
         group_rows=groups, available=tuple(schema.names),
+        dtype="float32" if set(kinds) <= {"float", "halffloat"} else "float64",
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import sklearn
 __all__ = ["ReadAhead", "read_rows"]
 
 MAX_READ_BYTES = 2**25  # per thread, of all reads it has in hand
-READS_IN_HAND = 4  # the one computed on, one ready, and the same of the next task
+READS_IN_HAND = 8  # computed on, ready, of the next task; decoders and allocators double them
 
 
 def read_rows(n_features: int) -> int:

@@ -130,4 +130,6 @@ def _column(shard: Shard, name: str) -> Shard:
             f"sample_weight={name!r} is also a feature of {shard.name}: choose the features with "
             "as_shards(X, columns=[...])."
         )
+    if isinstance(shard, ParquetShard):
+        return replace(shard.with_columns([name]), weight=None)
     return replace(shard, columns=(name,), n_features=1, weight=None)

@@ -18,7 +18,7 @@ from sklearn.utils._set_output import _safe_set_output
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from .._shards import FrameShard, Shard, Shards, as_shards, is_sharded
+from .._shards import FrameShard, Shard, Shards, as_shards, is_dask, is_sharded
 from .._validation import validated_shards
 from ._blocks import frame_rows, read_only, row_blocks
 
@@ -39,8 +39,9 @@ class Shardwise(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
 
     `fit` shows the rows of all shards to the transformer's ``partial_fit``, block by block, so
     memory stays bounded. `transform` gives back what it was given: an array for an array, a list
-    for a list, and for a path, a glob or shards a lazy ``Shards`` whose rows are transformed each
-    time they are read.
+    for a list, and for a path, a glob, a Dask collection or shards a lazy ``Shards`` whose rows are
+    transformed each time they are read. On a Dask cluster it cannot learn, because all rows would
+    come to one process; there the transformers of dask-ml are the right step.
 
     Parameters
     ----------
@@ -124,6 +125,13 @@ class Shardwise(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         transformer, state = self._fresh()
         shards = validated_shards(self, X, reset=True).with_weights(sample_weight)
         if state == "unfitted":
+            if shards.client is not None:
+                raise TypeError(
+                    "X lives on the workers of a Dask cluster, and partial_fit would bring all its "
+                    "rows here. Use the transformer of dask_ml.preprocessing or "
+                    "dask_ml.decomposition on the Dask collection, or fit one on a sample and give "
+                    "Shardwise(FrozenEstimator(fitted)), with FrozenEstimator from sklearn.frozen."
+                )
             _learn(transformer, shards)
         elif state == "stateless":
             rows, _, _ = next(row_blocks(shards))
@@ -148,8 +156,9 @@ class Shardwise(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         -------
         array or DataFrame, list, or Shards
             For one array or DataFrame what the transformer makes of it, all rows in memory; for a
-            list of these a list. For a path, a glob or Shards a lazy ``Shards``; for a list with a
-            path or shard in it a list of such shards. They are transformed as they are read.
+            list of these a list. For a path, a glob, a Dask collection or Shards a lazy ``Shards``;
+            for a list with a path, future or shard in it a list of such shards. They are
+            transformed as they are read.
 
         Raises
         ------
@@ -266,7 +275,10 @@ class Shardwise(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
     def _in_pieces(self, method, X, shards, n_features, columns):
         """All shards through a method, in the form that X came in."""
         is_list = isinstance(X, (list, tuple))
-        if is_list and not any(isinstance(x, (Shard, str, os.PathLike)) for x in X):
+        lazy = any(
+            isinstance(x, (Shard, str, os.PathLike)) or is_dask(x) for x in (X if is_list else ())
+        )
+        if is_list and not lazy:
             return [
                 self._of_rows(method, shard, 0, shard.n_rows)
                 if shard.n_rows
