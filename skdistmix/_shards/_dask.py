@@ -53,13 +53,26 @@ class DaskShard(Shard):
 
     @property
     def client(self):
-        return getattr(self.part, "client", None) if is_future(self.part) else None
+        return client_of(self.part) if is_future(self.part) else None
 
 
 def is_future(X) -> bool:
     """Whether X is a future of Dask's distributed."""
     distributed = sys.modules.get("distributed")
     return distributed is not None and isinstance(X, distributed.Future)
+
+
+def client_of(future):
+    """The client of a future; one that came from another process gets the client of this one."""
+    if future.client is None:
+        try:
+            future.bind_client(sys.modules["distributed"].get_client())
+        except ValueError as error:
+            raise RuntimeError(
+                "The data are futures of a Dask cluster, and this process has no client of it. Fit "
+                "where the client is, or in a task on the cluster."
+            ) from error
+    return future.client
 
 
 def is_dask(X) -> bool:
@@ -70,17 +83,20 @@ def is_dask(X) -> bool:
 
 def is_delayed(X) -> bool:
     """Whether X is one delayed value."""
-    return is_dask(X) and not is_future(X) and type(X).__name__ in ("Delayed", "DelayedAttr")
+    module = sys.modules.get("dask.delayed")
+    return module is not None and isinstance(X, module.Delayed)
 
 
 def is_array(X) -> bool:
     """Whether X is a Dask array."""
-    return is_dask(X) and hasattr(X, "chunks") and hasattr(X, "numblocks")
+    # A delayed value seems to have every attribute.
+    return is_dask(X) and not is_delayed(X) and hasattr(X, "chunks") and hasattr(X, "numblocks")
 
 
 def is_collection(X) -> bool:
     """Whether X is a Dask array, DataFrame or Series: it knows its partitions."""
-    return is_array(X) or (is_dask(X) and hasattr(X, "npartitions") and hasattr(X, "_meta"))
+    named = is_dask(X) and not is_delayed(X) and hasattr(X, "npartitions") and hasattr(X, "_meta")
+    return is_array(X) or named
 
 
 def partitions(X, client=None) -> tuple[list, object]:
