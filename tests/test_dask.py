@@ -28,6 +28,9 @@ da = pytest.importorskip("dask.array")
 dd = pytest.importorskip("dask.dataframe")
 import pandas as pd  # noqa: E402 - Dask's DataFrames need it
 
+# Older releases of distributed warn when the tests "without a client" run beside the cluster.
+pytestmark = pytest.mark.filterwarnings("ignore:Running on a single-machine scheduler:UserWarning")
+
 X, LABELS = make_blobs(n_rows=6000)
 W = np.random.default_rng(1).integers(0, 4, len(X)).astype(float)
 NAMES = list("abc")

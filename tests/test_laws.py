@@ -1,5 +1,6 @@
 """The laws of the package, on every estimator and option they make sense for."""
 
+import importlib.util
 import pickle
 import warnings
 
@@ -114,6 +115,19 @@ def test_every_form_of_input_gives_the_same_fit(blobs, covariance_type, tmp_path
         pl.DataFrame(X, schema=columns),
         [np.load(p, mmap_mode="r") for p in paths],
     ]
+    if importlib.util.find_spec("pyarrow"):
+        (tmp_path / "folder").mkdir()
+        for i, part in enumerate(parts):
+            frame = pd.DataFrame(part, columns=columns)
+            frame.to_parquet(tmp_path / "folder" / f"{i}.parquet", row_group_size=300)
+        forms += [tmp_path / "folder", str(tmp_path / "folder" / "*.parquet")]
+    if importlib.util.find_spec("zarr"):
+        import zarr
+
+        path = str(tmp_path / "x.zarr")
+        array = zarr.open(path, mode="w", shape=X.shape, chunks=(700, 2), dtype=float)
+        array[:] = X
+        forms += [array, path, as_shards(array)]
     whole = fit(X, covariance_type, start)
     for form in forms:
         assert_same_model(fit(form, covariance_type, start), whole)

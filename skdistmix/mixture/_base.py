@@ -187,7 +187,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
         function = RowValues(kernel, values, self.n_features_in_, len(params.weights))
         if is_dask(X) or (isinstance(X, (list, tuple)) and any(is_dask(x) for x in X)):
             return self._lazily(X, function)
-        shards = validated_shards(self, X, reset=False)
+        shards = validated_shards(self, X, reset=False, min_rows=0 if is_sharded(X) else 1)
         if isinstance(X, (str, os.PathLike)):
             each = (shards[i : i + 1] for i in range(len(shards)))
             return (self._map_rows(function, one)[0] for one in each)
