@@ -32,6 +32,14 @@ def test_new_family(no_windows):
     assert found["fit"].converged
 
 
+def test_parquet_folder(no_windows):
+    pytest.importorskip("pyarrow")
+    found = runpy.run_path(str(TOP / "examples" / "plot_parquet_folder.py"))
+    assert found["shards"].sizes[9] > 7000
+    tours = found["shares"][:, 2]
+    assert tours[[5, 6]].min() > 0.2 > 0.06 > tours[[0, 11]].max()
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_page(page):
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

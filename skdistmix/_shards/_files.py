@@ -91,7 +91,10 @@ class NpyShard(Shard):
             return
         # Reading into memory beats a map of the file: no page fault for every few rows.
         with open(self.path, "rb", buffering=0) as file:
-            file.seek(self.data_offset + start * self.n_features * self.dtype.itemsize)
+            row_bytes = self.n_features * self.dtype.itemsize
+            if os.fstat(file.fileno()).st_size != self.data_offset + self.n_rows * row_bytes:
+                raise _changed(self.name)
+            file.seek(self.data_offset + start * row_bytes)
             for first in range(start, stop, rows):
                 X = np.empty((min(rows, stop - first), self.n_features), self.dtype)
                 _fill(file, X, self.name)
@@ -103,8 +106,15 @@ def _fill(file, X: np.ndarray, name: str) -> None:
     while len(room):
         n_read = file.readinto(room)
         if not n_read:
-            raise ValueError(f"{name} ended while it was read: it was cut short after the start.")
+            raise _changed(name)
         room = room[n_read:]
+
+
+def _changed(name: str) -> ValueError:
+    return ValueError(
+        f"{name} is not the file any more that as_shards or fit saw at first: it was written anew or "
+        "cut short in the meantime. Begin again when it does not change."
+    )
 
 
 def npy_shard(path: str, name: str, ndim: int = 2) -> NpyShard:
@@ -180,7 +190,10 @@ class ParquetShard(Shard):
             return
         # A map of the file costs no memory of our own for the compressed bytes; small batches keep
         # what is decoded small, and are put together as they come.
-        opened = _parquet().ParquetFile(self.path, memory_map=True, metadata=_metadata(self.path))
+        metadata = _metadata(self.path)
+        if metadata.num_rows != self.n_rows or metadata.num_row_groups != len(self.group_rows):
+            raise _changed(self.name)
+        opened = _parquet().ParquetFile(self.path, memory_map=True, metadata=metadata)
         row = self._starts[groups[0]]
         batch_rows = max(MIN_BATCH_ROWS, BATCH_ELEMENTS // self.n_features)
         with opened as file:
@@ -196,6 +209,8 @@ class ParquetShard(Shard):
                     if n_filled == X.shape[1] and first < stop:
                         yield X.T
                         X, n_filled = self._room(rows, stop - first), 0
+        if n_filled < X.shape[1]:
+            raise _changed(self.name)
         yield X.T  # the last one, when the memory of the decoder is given back
 
     def _room(self, rows: int, left: int) -> np.ndarray:
