@@ -71,6 +71,13 @@ def test_backends_agree(backend):
     np.testing.assert_array_equal(np.concatenate(parts), 2 * X)
 
 
+def test_processes_get_empty_shards():
+    shards = as_shards([X[:0], X[:70_000], X[:0], X[70_000:]])
+    with joblib.parallel_config("loky", n_jobs=2), Workers(None) as workers:
+        np.testing.assert_array_equal(workers.map_reduce(total, shards), X.sum(axis=0))
+        assert [r is None for r in workers.map_rows(double, shards)] == [True, False, True, False]
+
+
 def test_processes_really_run_and_temporary_files_go(tmp_path, monkeypatch):
     monkeypatch.setenv("JOBLIB_TEMP_FOLDER", str(tmp_path))
     with joblib.parallel_config("loky", n_jobs=2), Workers(None) as workers:

@@ -233,6 +233,8 @@ def test_the_fitted_state_holds_nothing_of_the_cluster(client):
 
 def test_a_client_is_passed_or_found(client):
     lazy = array()
+    with pytest.raises(ValueError, match="client is for Dask collections"):
+        as_shards(X, client=client)
     with distributed.Client(
         n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
     ) as other:

@@ -220,6 +220,9 @@ def test_zarr_arrays_and_paths(zarr_array, tmp_path):
     assert as_shards(zarr_array, n_shards=3).sizes == [1400, 2100, 1500]
     np.testing.assert_array_equal(rows_of(as_shards(zarr_array)), X)
     np.testing.assert_array_equal(as_shards([zarr_array])[0].read(650, 2200), X[650:2200])
+    pieces = list(as_shards([zarr_array])[0].reads(650, 2200, 300))  # smaller than a chunk
+    assert max(map(len, pieces)) == 300
+    np.testing.assert_array_equal(np.concatenate(pieces), X[650:2200])
     assert isinstance(whole.predict(zarr_array), np.ndarray)
     assert [len(y) for y in whole.predict(tmp_path / "x.zarr")] == [5000]
     with joblib.parallel_config("loky", n_jobs=2):
@@ -264,7 +267,15 @@ def test_a_file_that_is_cut_short_later(tmp_path):
     np.save(tmp_path / "x.npy", X)
     shards = as_shards(tmp_path / "x.npy")
     os.truncate(tmp_path / "x.npy", 50_000)
-    with pytest.raises(ValueError, match=r"x\.npy\) ended while it was read"):
+    with pytest.raises(ValueError, match=r"x\.npy\) is not the file any more"):
+        fit(shards)
+
+
+def test_a_parquet_file_that_is_written_anew_later(parquet):
+    folder = parquet(frame())
+    shards = as_shards(folder)
+    parquet(frame(X[:4000]))
+    with pytest.raises(ValueError, match=r"part-0\.parquet\) is not the file any more"):
         fit(shards)
 
 

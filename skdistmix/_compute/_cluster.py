@@ -51,7 +51,7 @@ class Cluster:
 
     def map_reduce(self, function: Callable, shards: Shards, block_rows: int, check: bool):
         """As ``Workers.map_reduce``."""
-        with lost_cluster():
+        with lost_cluster(self.client):
             sums = self._map(_reduced_unit, function, shards, block_rows, check)
             whole = [future for future, is_whole in sums if is_whole]
             rest = next((future for future, is_whole in sums if not is_whole), None)
@@ -60,7 +60,7 @@ class Cluster:
 
     def map_rows(self, consume: Callable, function, shards, block_rows, check) -> None:
         """As ``Workers.map_rows``: calls `consume` with the values of each unit, in order."""
-        with lost_cluster():
+        with lost_cluster(self.client):
             parts = self._map(_rows_of_unit, function, shards, block_rows, check)
             for values in self._working.gather([future for future, _ in parts]):
                 consume(values)

@@ -145,18 +145,21 @@ def _found_client(X):
 
 def on_workers(client, function: Callable, parts: list) -> list:
     """``function(part)`` for every part, where the part is."""
-    with lost_cluster():
+    with lost_cluster(client):
         return client.gather(client.map(function, parts, pure=False))
 
 
 class lost_cluster:
     """Turns the ways in which Dask says that the cluster is gone into one clear error."""
 
+    def __init__(self, client):
+        self._client = client
+
     def __enter__(self):
         return self
 
     def __exit__(self, kind, error, traceback):
-        if error is None:
+        if not isinstance(error, Exception):
             return
         from concurrent.futures import CancelledError
 
@@ -171,8 +174,7 @@ class lost_cluster:
                 "not fit in its memory: use smaller partitions or workers with more memory."
             ) from error
         gone = (CancelledError, DaskCancelled, FutureCancelledError, CommClosedError)
-        closed = isinstance(error, RuntimeError) and "close" in str(error).lower()
-        if isinstance(error, gone) or closed:
+        if isinstance(error, gone) or self._client.status not in ("running", "connecting"):
             raise RuntimeError(
                 "The Dask client or its cluster was closed before the work was done "
                 f"({type(error).__name__}: {error}). Keep the client open until fit, predict or "

@@ -112,8 +112,8 @@ def _fill(file, X: np.ndarray, name: str) -> None:
 
 def _changed(name: str) -> ValueError:
     return ValueError(
-        f"{name} is not the file any more that as_shards or fit saw at first: it was written anew or "
-        "cut short in the meantime. Begin again when it does not change."
+        f"{name} is not the file any more that as_shards or fit saw at first: it was written anew "
+        "or cut short in the meantime. Begin again when it does not change."
     )
 
 
@@ -296,14 +296,14 @@ class ZarrShard(Shard):
 
     def reads(self, start, stop, rows):
         source = self.source() if isinstance(self.source, OpenZarr) else self.source
-        if rows > self.chunk_rows:  # whole chunks: none is decoded twice
-            rows -= rows % self.chunk_rows
-        row = self.first + start
-        while row < self.first + stop:
-            last = min(row + rows, self.first + stop)
-            if last < self.first + stop and rows >= self.chunk_rows:
-                last -= last % self.chunk_rows
-            yield np.asarray(source[row:last])
+        # Whole chunks, however large: none is decoded twice.
+        step = max(self.chunk_rows, rows - rows % self.chunk_rows)
+        row, end = self.first + start, self.first + stop
+        while row < end:
+            last = min(row - row % self.chunk_rows + step, end)
+            X = np.asarray(source[row:last])
+            for first in range(0, len(X), rows):
+                yield X[first : first + rows]
             row = last
 
     @property

@@ -90,6 +90,13 @@ def as_shards(X, n_shards: int | None = None, *, columns=None, client=None) -> S
     if isinstance(columns, (str, bytes)):
         raise TypeError(f"columns must be a list of names, got {columns!r}: give [{columns!r}].")
     refuse_unusable(X)
+    pieces = X if isinstance(X, (list, tuple)) else [X]
+    if client is not None and not any(is_dask(piece) for piece in pieces):
+        raise ValueError(
+            "client is for Dask collections, futures and delayed values. Send rows that are in "
+            "memory with client.scatter(list_of_arrays), or fit them within "
+            "joblib.parallel_config('dask')."
+        )
     if is_sharded(X):
         if isinstance(X, Shards):
             shards = X if columns is None else Shards(_with_columns(list(X), columns))
