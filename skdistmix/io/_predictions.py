@@ -223,7 +223,8 @@ def _write_collection(values, folder: str, method: str) -> list[str]:
 
     if not is_dask(values):
         raise ValueError(
-            f"The model gave a {type(values).__name__} for a Dask collection, not a lazy one."
+            f"The model gave a {type(values).__name__} for a Dask collection, not a lazy one: give "
+            "as_shards(X)."
         )
     parts = values.to_delayed()
     parts = parts.ravel().tolist() if isinstance(parts, np.ndarray) else parts
