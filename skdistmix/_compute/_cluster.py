@@ -9,7 +9,16 @@ from operator import add
 
 import numpy as np
 
-from .._shards import DaskShard, MappedShard, Shard, Shards, lost_cluster, read_rows, travels
+from .._shards import (
+    ArrayShard,
+    DaskShard,
+    MappedShard,
+    Shard,
+    Shards,
+    lost_cluster,
+    read_rows,
+    travels,
+)
 from ._backend import in_dask_worker, single_threaded_blas
 from ._tasks import FAN_IN, Piece, Task, TreeSum, cut_tasks, reduce_body, rows_body, tree_of
 
@@ -91,7 +100,9 @@ class Cluster:
     def _locate(self, shard: Shard) -> Shard:
         weight = shard.weight
         if isinstance(weight, np.ndarray):
-            weight = self._scattered(_Column(weight))
+            column = weight.reshape(-1, 1)
+            name = f"sample_weight of {shard.name}"
+            weight = self._scattered(ArrayShard(len(column), 1, name, None, array=column))
         if travels(shard) or shard.client is not None:
             return replace(shard, weight=weight)
         return replace(self._scattered(shard), weight=weight)
@@ -108,19 +119,6 @@ class Cluster:
 
 
 # --------------------------------------------------------------------------- rows that were sent
-
-
-class _Column:
-    """An array of weights, read as a shard is."""
-
-    n_features, name, columns = 1, "sample_weight", None
-
-    def __init__(self, values):
-        self.values, self.n_rows = values, len(values)
-
-    def reads(self, start, stop, rows):
-        for first in range(start, stop, rows):
-            yield self.values[first : min(first + rows, stop)].reshape(-1, 1)
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,12 @@ class DaskShard(Shard):
     part: object = field(kw_only=True)
     one_shard: Callable = field(kw_only=True)  # from what a partition holds to a shard
 
-    def local(self, part=None, weight=None) -> Shard:
-        """The rows in this process; `part` and `weight` are given where they are there already."""
-        if part is None:
-            part = (
-                self.part.compute(scheduler="synchronous")
-                if self.client is None
-                else (self.part.result())
-            )
+    def local(self, part=None) -> Shard:
+        """The rows in this process; `part` is given where it is there already."""
+        if part is None and self.client is None:
+            part = self.part.compute(scheduler="synchronous")
+        elif part is None:
+            part = self.part.result()
         shard = self.one_shard(part, self.name, self.columns)
         if shard.n_rows != self.n_rows or shard.n_features != self.n_features:
             raise ValueError(

@@ -188,10 +188,12 @@ def _from_pieces(X, columns, client) -> Shards:
         opened.extend(expanded(piece) if isinstance(piece, (str, os.PathLike)) else [piece])
     # A shard that a search has picked keeps the name it had, so messages stay true.
     shards = [
-        piece if isinstance(piece, Shard) else _one_shard(piece, f"shard {i}", columns)
+        _with_columns([piece], columns)[0]
+        if isinstance(piece, Shard)
+        else _one_shard(piece, f"shard {i}", columns)
         for i, piece in enumerate(opened)
     ]
-    return Shards(_agree(shards, columns))
+    return Shards(_agree(shards))
 
 
 def dask_shards(X, client, columns=None, n_columns: int | None = None) -> Shards:
@@ -221,7 +223,7 @@ def dask_shards(X, client, columns=None, n_columns: int | None = None) -> Shards
         shards.append(
             DaskShard(fact.shape[0], fact.shape[1], name, names, part=part, one_shard=one_shard)
         )
-    return Shards(_agree(shards, columns))
+    return Shards(_agree(_with_columns(shards, columns)))
 
 
 def expanded(path) -> list[str]:
@@ -263,10 +265,11 @@ def _one_shard(piece, name: str, columns=None) -> Shard:
     if isinstance(piece, str):
         return open_file(piece, f"{name} ({piece})", columns)
     if is_zarr(piece):
-        return replace(zarr_shards(piece, 1, _range_name)[0], name=name)
+        shard = replace(zarr_shards(piece, 1, _range_name)[0], name=name)
+        return _with_columns([shard], columns)[0]
     if is_frame(piece):
         shard = FrameShard(*piece.shape, name, tuple(piece.columns), frame=piece)
-        return shard if columns is None else _with_columns([shard], columns)[0]
+        return _with_columns([shard], columns)[0]
     if not _is_2d(piece):
         shape = getattr(piece, "shape", "")
         raise ValueError(
@@ -283,7 +286,8 @@ def _one_shard(piece, name: str, columns=None) -> Shard:
     array = np.asarray(piece)
     if array.shape[1] == 0:
         raise ValueError(f"{name} has 0 feature(s) (shape={array.shape}): at least 1 is required.")
-    return ArrayShard(array.shape[0], array.shape[1], name, None, array=array)
+    shard = ArrayShard(array.shape[0], array.shape[1], name, None, array=array)
+    return _with_columns([shard], columns)[0]
 
 
 def _one_column(values, name: str, columns=None) -> Shard:
@@ -313,11 +317,10 @@ def _with_columns(shards: list[Shard], columns) -> list[Shard]:
     ]
 
 
-def _agree(shards: list[Shard], columns=None) -> list[Shard]:
+def _agree(shards: list[Shard]) -> list[Shard]:
     """Check that shards have the same columns, and bring frames to the first one's order."""
     if not shards:
         raise ValueError("X is an empty list: at least one shard is required.")
-    shards = _with_columns(shards, columns)
     first = shards[0]
     named = next((shard for shard in shards if shard.columns is not None), None)
     reordered = []
