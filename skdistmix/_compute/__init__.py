@@ -5,11 +5,12 @@ shards. So the same shards give the same bits for every number of workers and ev
 """
 
 from ._backend import resolve_backend, single_threaded_blas
-from ._lazy import lazy_rows
+from ._lazy import VALUE_NAMES, lazy_rows, value_names
 from ._tasks import TreeSum, cut_tasks, tree_of
 from ._workers import Workers
 
 __all__ = [
+    "VALUE_NAMES",
     "TreeSum",
     "Workers",
     "cut_tasks",
@@ -17,4 +18,5 @@ __all__ = [
     "resolve_backend",
     "single_threaded_blas",
     "tree_of",
+    "value_names",
 ]

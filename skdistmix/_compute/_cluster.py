@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 
@@ -11,8 +11,7 @@ import numpy as np
 
 from .._shards import (
     ArrayShard,
-    DaskShard,
-    MappedShard,
+    ScatteredShard,
     Shard,
     Shards,
     lost_cluster,
@@ -118,30 +117,6 @@ class Cluster:
         )
 
 
-# --------------------------------------------------------------------------- rows that were sent
-
-
-@dataclass(frozen=True)
-class ScatteredShard(Shard):
-    """Rows that were sent to the cluster in chunks of equal length."""
-
-    chunks: tuple = field(kw_only=True)
-    rows: int = field(kw_only=True)
-
-    def read(self, start, stop):
-        parts = [
-            self.chunks[c][max(start - c * self.rows, 0) : stop - c * self.rows]
-            for c in range(start // self.rows, -(-stop // self.rows))
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def between(self, start: int, stop: int) -> ScatteredShard:
-        """This shard with only the chunks that hold some of these rows."""
-        first, last = start // self.rows, -(-stop // self.rows)
-        chunks = [c if first <= i < last else None for i, c in enumerate(self.chunks)]
-        return replace(self, chunks=tuple(chunks))
-
-
 # --------------------------------------------------------------------------- units of work
 
 
@@ -158,19 +133,20 @@ class Unit:
     @property
     def held(self) -> list:
         """The futures whose values the unit needs; Dask puts the values in their places."""
-        return [f for task in self.tasks for piece in task for f in _futures(piece.shard)]
+        shards = [piece.shard for task in self.tasks for piece in task]
+        both = [s for shard in shards for s in (shard, shard.weight) if isinstance(s, Shard)]
+        return [future for shard in both for future in shard.held]
 
     def light(self) -> Unit:
         """This unit without futures, to be filled with values where they are."""
-        tasks = [[replace(p, shard=_filled(p.shard, None)) for p in task] for task in self.tasks]
-        return replace(self, tasks=tasks)
+        return replace(self, tasks=[_each(pieces, Shard.light) for pieces in self.tasks])
 
     def run(self, body: Callable, function: Callable, held: list) -> Iterator:
         """What the body makes of each task, on a worker."""
         values = iter(held)
         with single_threaded_blas():
             for pieces in self.tasks:
-                filled = [replace(p, shard=_filled(p.shard, values)) for p in pieces]
+                filled = _each(pieces, lambda shard: shard.filled(values))
                 yield Task(body, function, filled, self.block_rows, self.read_rows, self.check)()
 
 
@@ -192,45 +168,21 @@ def _units(shards: Shards, block_rows: int, check: bool) -> Iterator[Unit]:
 def _narrow(piece: Piece) -> Piece:
     """The piece with only those chunks of its shard and weights that hold its rows."""
 
-    def between(shard):
+    def only(shard):
         scattered = isinstance(shard, ScatteredShard)
-        return shard.between(piece.start, piece.stop) if scattered else shard
+        return shard.only(piece.start, piece.stop) if scattered else shard
 
-    shard = between(piece.shard)
-    return replace(piece, shard=replace(shard, weight=between(shard.weight)))
-
-
-def _futures(shard) -> list:
-    """Futures in a shard and its weights, in a fixed order."""
-    if isinstance(shard, DaskShard):
-        own = [shard.part]
-    elif isinstance(shard, ScatteredShard):
-        own = [c for c in shard.chunks if c is not None]
-    elif isinstance(shard, MappedShard):
-        own = _futures(shard.source)
-    else:
-        own = []
-    return own + (_futures(shard.weight) if getattr(shard, "weight", None) is not None else [])
+    return _each([piece], only)[0]
 
 
-def _filled(shard, values):
-    """A shard with the next values in the places of its futures, or with marks if None."""
-
-    def fill(future):
-        return True if values is None else next(values)
-
-    if isinstance(shard, DaskShard):
-        part = fill(shard.part)
-        new = replace(shard, part=part) if values is None else shard.local(part)
-    elif isinstance(shard, ScatteredShard):
-        new = replace(shard, chunks=tuple(None if c is None else fill(c) for c in shard.chunks))
-    elif isinstance(shard, MappedShard):
-        new = replace(shard, source=_filled(shard.source, values))
-    else:
-        new = shard
-    if not isinstance(shard, Shard) or shard.weight is None:
-        return new
-    return replace(new, weight=_filled(shard.weight, values))
+def _each(pieces: list[Piece], change: Callable) -> list[Piece]:
+    """The pieces with their shards changed, and the shards of their weights where there are any."""
+    changed = []
+    for piece in pieces:
+        shard, weight = change(piece.shard), piece.shard.weight
+        weight = change(weight) if isinstance(weight, Shard) else weight
+        changed.append(replace(piece, shard=replace(shard, weight=weight)))
+    return changed
 
 
 def _reduced_unit(function, unit: Unit, held: list):

@@ -10,7 +10,16 @@ import numpy as np
 from .._shards import as_shards, is_array, is_collection
 from ._backend import single_threaded_blas
 
-__all__ = ["lazy_rows"]
+__all__ = ["VALUE_NAMES", "lazy_rows", "value_names"]
+
+# What the values of a method are called where they need a name.
+VALUE_NAMES = {"predict": "label", "predict_proba": "component", "score_samples": "log_density"}
+
+
+def value_names(method: str, values: np.ndarray) -> list[str]:
+    """A name for each column of what a method gives."""
+    name = VALUE_NAMES[method]
+    return [name] if values.ndim == 1 else [f"{name}_{k}" for k in range(values.shape[1])]
 
 
 def lazy_rows(X, function: Callable):
@@ -22,7 +31,7 @@ def lazy_rows(X, function: Callable):
     function : callable
         Takes a block, returns an array with one entry (or one row) a row. It says with
         ``function.block_rows`` how many rows a block has, with ``function.empty`` what no rows
-        give, and with ``function.name`` how a Series of the values is called.
+        give, and with ``function.method`` which method's values these are.
 
     Returns
     -------
@@ -50,8 +59,18 @@ def lazy_rows(X, function: Callable):
 
 
 def rows_of_part(part, function, block_info=None) -> np.ndarray:
-    """``function`` of all blocks of a partition."""
-    name = f"partition {block_info[0]['chunk-location'][0]}" if block_info else "a partition"
+    """``function`` of all blocks of a partition; Dask tells arrays which one it is."""
+    number = block_info[0]["chunk-location"][0] if block_info else None
+    return _values(part, function, number)
+
+
+def _frame_of_part(part, function, partition_info=None):
+    number = partition_info["number"] if partition_info else None
+    return _frame_of(_values(part, function, number), part.index, function)
+
+
+def _values(part, function, number: int | None) -> np.ndarray:
+    name = "a partition" if number is None else f"partition {number}"
     shard = replace(as_shards([part])[0], name=name)
     with single_threaded_blas():
         blocks = shard.blocks(0, shard.n_rows, function.block_rows, check=True)
@@ -59,16 +78,10 @@ def rows_of_part(part, function, block_info=None) -> np.ndarray:
     return np.concatenate(parts) if parts else function.empty
 
 
-def _frame_of_part(part, function, partition_info=None):
-    number = (partition_info or {}).get("number")
-    info = None if number is None else {0: {"chunk-location": (number,)}}
-    return _frame_of(rows_of_part(part, function, info), part.index, function)
-
-
 def _frame_of(values, index, function):
     import pandas as pd
 
+    names = value_names(function.method, values)
     if values.ndim == 1:
-        return pd.Series(values, index=index, name=function.name)
-    columns = [f"{function.name}_{k}" for k in range(values.shape[1])]
-    return pd.DataFrame(values, index=index, columns=columns)
+        return pd.Series(values, index=index, name=names[0])
+    return pd.DataFrame(values, index=index, columns=names)

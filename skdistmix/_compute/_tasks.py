@@ -28,7 +28,7 @@ def cut_tasks(shards: Shards, block_rows: int) -> list[list[tuple[int, int, int]
     for index, shard in enumerate(shards):
         task_rows = _task_rows(shard, block_rows)
         room = min(room, task_rows) if task else task_rows
-        for start, stop in _stretches(shard, task_rows, room):
+        for start, stop in shard.ranges(task_rows, room):
             task.append((index, start, stop))
             room -= stop - start
             if room <= 0:
@@ -40,26 +40,9 @@ def cut_tasks(shards: Shards, block_rows: int) -> list[list[tuple[int, int, int]
 
 
 def _task_rows(shard: Shard, block_rows: int) -> int:
-    elements = FILE_TASK_ELEMENTS if shard.in_files else TASK_ELEMENTS
+    elements = FILE_TASK_ELEMENTS if shard.read_anew else TASK_ELEMENTS
     wanted = min(MAX_TASK_ROWS, max(MIN_TASK_ROWS, elements // shard.n_features))
     return max(1, round(wanted / block_rows)) * block_rows
-
-
-def _stretches(shard: Shard, task_rows: int, room: int) -> Iterator[tuple[int, int]]:
-    """Row ranges of a shard, the first of at most `room` rows where it can be cut anywhere."""
-    if shard.cuts is None:
-        start = 0
-        while start < shard.n_rows:
-            stop = min(start + room, shard.n_rows)
-            yield start, stop
-            start, room = stop, task_rows
-        return
-    # What can be entered at some rows only is not cut between them.
-    start = 0
-    for stop in shard.cuts[1:]:
-        if stop > start and (stop - start >= room or stop == shard.n_rows):
-            yield start, stop
-            start, room = stop, task_rows
 
 
 @dataclass(frozen=True)
@@ -80,7 +63,7 @@ class Piece:
     def reads(self, block_rows: int, read_rows: int) -> Iterator[tuple]:
         """The rows as they are read: this piece, the first row, rows, and weights."""
         rows = block_rows
-        if self.shard.in_files:  # a read holds whole blocks
+        if self.shard.read_anew:  # a read holds whole blocks
             rows = max(block_rows, read_rows - read_rows % block_rows)
         for read in self.shard.weighted_reads(self.start, self.stop, rows):
             yield self, *read
@@ -104,7 +87,7 @@ class Task:
     @property
     def reads_files(self) -> bool:
         """Whether it pays to read ahead."""
-        return any(piece.shard.in_files for piece in self.pieces)
+        return any(piece.shard.read_anew for piece in self.pieces)
 
     def begin(self, executor: Executor) -> None:
         """Begin to read, if there is anything to read from files."""

@@ -4,28 +4,24 @@ A :class:`Shard` knows its shape and reads row ranges; :class:`Shards` is the li
 them that the rest of the package works on. Nothing here knows what is done with the rows.
 """
 
-from ._dask import DaskShard, is_array, is_collection, is_dask, lost_cluster
-from ._files import NpyShard, ParquetShard, ZarrShard, is_zarr, npy_shard, travels
-from ._input import as_shards, cut_rows, expanded, is_frame, is_sharded, refuse_unusable
+from ._dask import ScatteredShard, is_array, is_collection, is_dask, lost_cluster
+from ._files import NpyShard, is_zarr, npy_shard, travels
+from ._input import as_shards, cut_rows, is_frame, is_sharded, refuse_unusable
 from ._read import ReadAhead, read_rows
-from ._shard import ArrayShard, Block, FrameShard, MappedShard, Shard
+from ._shard import ArrayShard, Block, FrameShard, Shard
 from ._shards import Shards, split_rows
 
 __all__ = [
     "ArrayShard",
     "Block",
-    "DaskShard",
     "FrameShard",
-    "MappedShard",
     "NpyShard",
-    "ParquetShard",
     "ReadAhead",
+    "ScatteredShard",
     "Shard",
     "Shards",
-    "ZarrShard",
     "as_shards",
     "cut_rows",
-    "expanded",
     "is_array",
     "is_collection",
     "is_dask",

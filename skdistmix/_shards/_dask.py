@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ._shard import Shard
 
-__all__ = ["DaskShard", "is_dask", "lost_cluster", "on_workers", "partitions"]
+__all__ = ["DaskShard", "ScatteredShard", "is_dask", "lost_cluster", "on_workers", "partitions"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,16 @@ class DaskShard(Shard):
             )
         return shard
 
+    @property
+    def held(self):
+        return (self.part,)
+
+    def light(self):
+        return replace(self, part=None)
+
+    def filled(self, values):
+        return self.local(next(values))
+
     def read(self, start, stop):
         return self.local().read(start, stop)
 
@@ -46,12 +57,43 @@ class DaskShard(Shard):
         return (0, self.n_rows)
 
     @property
-    def in_files(self):
+    def read_anew(self):
         return self.client is None
 
     @property
     def client(self):
         return client_of(self.part) if is_future(self.part) else None
+
+
+@dataclass(frozen=True)
+class ScatteredShard(Shard):
+    """Rows that were sent to a cluster in chunks of equal length."""
+
+    chunks: tuple = field(kw_only=True)  # futures, or None for chunks that are left out
+    rows: int = field(kw_only=True)
+
+    def read(self, start, stop):
+        parts = [
+            self.chunks[c][max(start - c * self.rows, 0) : stop - c * self.rows]
+            for c in range(start // self.rows, -(-stop // self.rows))
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def only(self, start: int, stop: int) -> ScatteredShard:
+        """This shard with only the chunks that hold some of these rows."""
+        first, last = start // self.rows, -(-stop // self.rows)
+        chunks = [c if first <= i < last else None for i, c in enumerate(self.chunks)]
+        return replace(self, chunks=tuple(chunks))
+
+    @property
+    def held(self):
+        return tuple(c for c in self.chunks if c is not None)
+
+    def light(self):
+        return replace(self, chunks=tuple(None if c is None else True for c in self.chunks))
+
+    def filled(self, values):
+        return replace(self, chunks=tuple(None if c is None else next(values) for c in self.chunks))
 
 
 def is_future(X) -> bool:
@@ -147,37 +189,32 @@ def on_workers(client, function: Callable, parts: list) -> list:
         return client.gather(client.map(function, parts, pure=False))
 
 
-class lost_cluster:
+@contextmanager
+def lost_cluster(client) -> Iterator[None]:
     """Turns the ways in which Dask says that the cluster is gone into one clear error."""
+    from concurrent.futures import CancelledError
 
-    def __init__(self, client):
-        self._client = client
+    from distributed import CancelledError as DaskCancelled
+    from distributed import KilledWorker
+    from distributed.client import FutureCancelledError
+    from distributed.comm import CommClosedError
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, traceback):
-        if not isinstance(error, Exception):
-            return
-        from concurrent.futures import CancelledError
-
-        from distributed import CancelledError as DaskCancelled
-        from distributed import KilledWorker
-        from distributed.client import FutureCancelledError
-        from distributed.comm import CommClosedError
-
-        if isinstance(error, KilledWorker):
-            raise RuntimeError(
-                f"A Dask worker died while it computed, several times: {error} Its partition may "
-                "not fit in its memory: use smaller partitions or workers with more memory."
-            ) from error
-        gone = (CancelledError, DaskCancelled, FutureCancelledError, CommClosedError)
-        if isinstance(error, gone) or self._client.status not in ("running", "connecting"):
-            raise RuntimeError(
-                "The Dask client or its cluster was closed before the work was done "
-                f"({type(error).__name__}: {error}). Keep the client open until fit, predict or "
-                "score returns, then call it again with a new client."
-            ) from error
+    gone = (CancelledError, DaskCancelled, FutureCancelledError, CommClosedError)
+    try:
+        yield
+    except KilledWorker as error:
+        raise RuntimeError(
+            f"A Dask worker died while it computed, several times: {error} Its partition may "
+            "not fit in its memory: use smaller partitions or workers with more memory."
+        ) from error
+    except Exception as error:
+        if not isinstance(error, gone) and client.status in ("running", "connecting"):
+            raise
+        raise RuntimeError(
+            "The Dask client or its cluster was closed before the work was done "
+            f"({type(error).__name__}: {error}). Keep the client open until fit, predict or "
+            "score returns, then call it again with a new client."
+        ) from error
 
 
 @dataclass(frozen=True)

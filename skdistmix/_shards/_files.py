@@ -78,7 +78,7 @@ class NpyShard(Shard):
     data_offset: int = field(kw_only=True)  # bytes before the first row
     by_columns: bool = field(kw_only=True)  # Fortran order: a row range is not in one piece
 
-    in_files = True
+    read_anew = True
 
     def read(self, start, stop):
         return next(self.reads(start, stop, max(1, stop - start)), np.empty((0, self.n_features)))
@@ -86,6 +86,8 @@ class NpyShard(Shard):
     def reads(self, start, stop, rows):
         if self.by_columns:
             whole = np.load(self.path, mmap_mode="r", allow_pickle=False)
+            if whole.shape != (self.n_rows, self.n_features) or whole.dtype != self.dtype:
+                raise _changed(self.name)
             for first in range(start, stop, rows):
                 yield np.array(whole[first : min(first + rows, stop)], order="K")
             return
@@ -161,7 +163,7 @@ class ParquetShard(Shard):
     available: tuple[str, ...] = field(kw_only=True)  # all columns of the file
     dtype: str = field(kw_only=True)  # float32 if all chosen columns fit in it, or float64
 
-    in_files = True
+    read_anew = True
 
     @cached_property
     def _starts(self) -> tuple[int, ...]:
@@ -288,7 +290,7 @@ class ZarrShard(Shard):
     first: int = field(kw_only=True)  # row of the array that is row 0 here
     chunk_rows: int = field(kw_only=True)
 
-    in_files = True
+    read_anew = True
 
     def read(self, start, stop):
         source = self.source() if isinstance(self.source, OpenZarr) else self.source

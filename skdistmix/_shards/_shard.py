@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from sklearn.utils.validation import check_array
@@ -60,7 +60,7 @@ class Shard(ABC):
         return None
 
     @property
-    def in_files(self) -> bool:
+    def read_anew(self) -> bool:
         """Whether rows are read anew in each pass, so that it pays to read ahead."""
         return False
 
@@ -68,6 +68,48 @@ class Shard(ABC):
     def client(self):
         """The Dask client on whose cluster the rows live, None if they are read in this process."""
         return None
+
+    @property
+    def held(self) -> tuple:
+        """Futures of a Dask cluster that the rows are in."""
+        return ()
+
+    def light(self) -> Shard:
+        """The same shard without its futures, to be `filled` where their values are."""
+        return self
+
+    def filled(self, values: Iterator) -> Shard:
+        """The same shard with the next of these values in the places of its futures."""
+        return self
+
+    def ranges(self, size: int, first: int | None = None) -> Iterator[tuple[int, int]]:
+        """Row ranges of `size` rows, longer where rows cannot be entered, the first of `first`."""
+        size, following = size if first is None else first, size
+        start = 0
+        if self.cuts is None:
+            while start < self.n_rows:
+                stop = min(start + size, self.n_rows)
+                yield start, stop
+                start, size = stop, following
+            return
+        for stop in self.cuts[1:]:
+            if stop > start and (stop - start >= size or stop == self.n_rows):
+                yield start, stop
+                start, size = stop, following
+
+    def between(self, start: int, stop: int) -> Shard:
+        """Rows ``start:stop`` as a shard; messages still count the rows of the whole."""
+        if start == 0 and stop == self.n_rows:
+            return self
+        weight = self.weight
+        if weight is not None:
+            weight = (
+                weight.between(start, stop) if isinstance(weight, Shard) else weight[start:stop]
+            )
+        return RowRange(
+            stop - start, self.n_features, self.name, self.columns, weight=weight, source=self,
+            first=start,
+        )  # fmt: skip
 
     def blocks(
         self, start: int, stop: int, size: int, offset: int = 0, check: bool = False
@@ -182,12 +224,51 @@ class MappedShard(Shard):
         return self.source.cuts
 
     @property
-    def in_files(self):
-        return self.source.in_files
+    def read_anew(self):
+        return self.source.read_anew
 
     @property
     def client(self):
         return self.source.client
+
+    @property
+    def held(self):
+        return self.source.held
+
+    def light(self):
+        return replace(self, source=self.source.light())
+
+    def filled(self, values):
+        return replace(self, source=self.source.filled(values))
+
+
+@dataclass(frozen=True)
+class RowRange(Shard):
+    """Some consecutive rows of another shard, which is read in this process."""
+
+    source: Shard = field(kw_only=True)
+    first: int = field(kw_only=True)
+
+    def read(self, start, stop):
+        return self.source.read(self.first + start, self.first + stop)
+
+    def reads(self, start, stop, rows):
+        return self.source.reads(self.first + start, self.first + stop, rows)
+
+    def blocks_of(self, first, X, weight, size, offset, check):
+        moved = self.first + first, X, weight, size, offset - self.first, check
+        return self.source.blocks_of(*moved)
+
+    @property
+    def cuts(self):
+        if self.source.cuts is None:
+            return None
+        inner = [cut - self.first for cut in self.source.cuts]
+        return (0, *(cut for cut in inner if 0 < cut < self.n_rows), self.n_rows)
+
+    @property
+    def read_anew(self):
+        return self.source.read_anew
 
 
 def _weighted(block: Block, weight: np.ndarray) -> Block:

@@ -7,15 +7,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import numpy as np
 
+from .._compute import VALUE_NAMES, value_names
 from .._shards import Shard, Shards, as_shards, is_collection, is_dask, is_sharded, read_rows
 
 __all__ = ["write_predictions"]
-
-NAMES = {"predict": "label", "predict_proba": "component", "score_samples": "log_density"}
 
 
 def write_predictions(model, X, path, method="predict", *, overwrite=False) -> list[str]:
@@ -69,8 +67,8 @@ def write_predictions(model, X, path, method="predict", *, overwrite=False) -> l
     ...     [os.path.basename(file) for file in files]
     ['part-00000.parquet', 'part-00001.parquet']
     """
-    if method not in NAMES:
-        raise ValueError(f"method must be one of {list(NAMES)}, got {method!r}.")
+    if method not in VALUE_NAMES:
+        raise ValueError(f"method must be one of {list(VALUE_NAMES)}, got {method!r}.")
     if not hasattr(model, method):
         raise ValueError(f"{type(model).__name__} has no method {method}.")
     _pyarrow()
@@ -124,59 +122,9 @@ def _write_shard(model, shard: Shard, file: str, method: str) -> None:
     """Write the values of one shard, a row group for each bounded range of its rows."""
     size = max(read_rows(shard.n_features), 1)
     with _Writer(file, method) as writer:
-        for part in _ranges(shard, size):
-            (values,) = getattr(model, method)(Shards([part]))
+        for start, stop in list(shard.ranges(size)) or [(0, 0)]:  # no rows: a file without rows
+            (values,) = getattr(model, method)(Shards([shard.between(start, stop)]))
             writer.write(values)
-
-
-def _ranges(shard: Shard, size: int) -> Iterator[Shard]:
-    """The shard in row ranges of about `size` rows, cut where its storage can be entered."""
-    if shard.n_rows == 0 or shard.client is not None:
-        yield shard
-        return
-    cuts = range(0, shard.n_rows + size, size) if shard.cuts is None else shard.cuts
-    start = 0
-    for cut in cuts:
-        stop = min(cut, shard.n_rows)
-        if stop > start and (stop - start >= size or stop == shard.n_rows):
-            whole = start == 0 and stop == shard.n_rows
-            yield shard if whole else _RowRange.of(shard, start, stop)
-            start = stop
-
-
-@dataclass(frozen=True)
-class _RowRange(Shard):
-    """Some rows of another shard."""
-
-    source: Shard = field(kw_only=True)
-    first: int = field(kw_only=True)
-
-    in_files = property(lambda self: self.source.in_files)
-
-    @classmethod
-    def of(cls, shard: Shard, start: int, stop: int) -> _RowRange:
-        """Rows ``start:stop`` of a shard."""
-        description = (shard.n_features, shard.name, shard.columns)
-        return cls(stop - start, *description, source=shard, first=start)
-
-    def read(self, start, stop):
-        return self.source.read(self.first + start, self.first + stop)
-
-    def reads(self, start, stop, rows):
-        return self.source.reads(self.first + start, self.first + stop, rows)
-
-    def blocks_of(self, first, X, weight, size, offset, check):
-        # Messages give the row of the whole shard.
-        moved = self.first + first, X, weight, size, offset - self.first, check
-        return self.source.blocks_of(*moved)
-
-    @property
-    def cuts(self):
-        inner = self.source.cuts
-        if inner is None:
-            return None
-        moved = [cut - self.first for cut in inner]
-        return (0, *(cut for cut in moved if 0 < cut < self.n_rows), self.n_rows)
 
 
 class _Writer:
@@ -201,10 +149,8 @@ class _Writer:
 
 
 def _table(values: np.ndarray, method: str):
-    name = NAMES[method]
-    if values.ndim == 1:
-        return _pyarrow().table({name: values})
-    return _pyarrow().table({f"{name}_{k}": column for k, column in enumerate(values.T)})
+    columns = values.T if values.ndim == 2 else [values]
+    return _pyarrow().table(dict(zip(value_names(method, values), columns)))
 
 
 def _pyarrow():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +48,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
             A list for a list (or Shards), a generator of arrays, one a file, for a path or glob,
             and a lazy Dask collection of the same chunks and index for a Dask collection.
         """
-        return self._rows(X, _labels)
+        return self._rows(X, "predict")
 
     def predict_proba(self, X):
         """Posterior probabilities of the components for each row.
@@ -65,7 +64,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
             A list for a list (or Shards), a generator of arrays, one a file, for a path or glob,
             and a lazy Dask collection of the same chunks and index for a Dask collection.
         """
-        return self._rows(X, _posteriors)
+        return self._rows(X, "predict_proba")
 
     def score_samples(self, X):
         """Log-density of each row.
@@ -81,7 +80,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
             A list for a list (or Shards), a generator of arrays, one a file, for a path or glob,
             and a lazy Dask collection of the same chunks and index for a Dask collection.
         """
-        return self._rows(X, _log_densities)
+        return self._rows(X, "score_samples")
 
     def score(self, X, y=None, sample_weight=None):
         """Mean log-density of the rows.
@@ -179,12 +178,12 @@ class BaseMixture(DensityMixin, BaseEstimator):
         counts = rng.multinomial(n_samples, params.weights / params.weights.sum())
         return family.sample(params, counts, rng), np.repeat(np.arange(len(counts)), counts)
 
-    def _rows(self, X, values):
-        """The given values for all rows, in the form that X came in."""
+    def _rows(self, X, method: str):
+        """What a method gives for all rows, in the form that X came in."""
         check_is_fitted(self)
         family, params = self._family_and_params()
         kernel = family.kernel(params)
-        function = RowValues(kernel, values, self.n_features_in_, len(params.weights))
+        function = RowValues(kernel, method, self.n_features_in_, len(params.weights))
         if is_dask(X) or (isinstance(X, (list, tuple)) and any(is_dask(x) for x in X)):
             return self._lazily(X, function)
         shards = validated_shards(self, X, reset=False, min_rows=0 if is_sharded(X) else 1)
@@ -224,10 +223,10 @@ class BaseMixture(DensityMixin, BaseEstimator):
 
 @dataclass(frozen=True)
 class RowValues:
-    """A function of the log-joint matrix as a function of blocks of rows."""
+    """What a method gives for the rows of a block."""
 
     kernel: object
-    function: Callable
+    method: str
     n_features: int
     n_components: int
 
@@ -237,7 +236,7 @@ class RowValues:
                 f"X has {block.X.shape[1]} features, but the model was fitted to "
                 f"{self.n_features} features."
             )
-        return self.function(self.kernel.log_joint(block.X))
+        return VALUES[self.method](self.kernel.log_joint(block.X))
 
     @property
     def block_rows(self) -> int:
@@ -247,14 +246,7 @@ class RowValues:
     @property
     def empty(self) -> np.ndarray:
         """The values of no rows."""
-        return self.function(np.empty((self.n_components, 0)))
-
-    @property
-    def name(self) -> str:
-        """What the values are called, where they need a name."""
-        return {_labels: "label", _posteriors: "component", _log_densities: "log_density"}[
-            self.function
-        ]
+        return VALUES[self.method](np.empty((self.n_components, 0)))
 
 
 def _labels(log_joint):
@@ -275,3 +267,7 @@ def _posteriors(log_joint):
 
 def _log_densities(log_joint):
     return logsumexp0(log_joint)
+
+
+# Of the log-joint matrix, (K, n_rows).
+VALUES = {"predict": _labels, "predict_proba": _posteriors, "score_samples": _log_densities}

@@ -7,6 +7,8 @@ import os
 import numpy as np
 from sklearn.utils.validation import _num_samples
 
+from .._shards import is_zarr
+
 __all__ = ["FullData"]
 
 
@@ -62,13 +64,16 @@ class FullData:
         Raises
         ------
         TypeError
-            If X is a path or glob, which has no number of samples.
+            If X is a path or glob, which has no number of samples, or an open zarr array, which a
+            search cannot index.
         """
         if isinstance(X, (str, os.PathLike)):
             raise TypeError(
                 f"A search cannot index the path {os.fspath(X)!r}: give as_shards(path), or a list "
                 "of paths."
             )
+        if is_zarr(X):
+            raise TypeError("A search cannot index an open zarr array: give as_shards(array).")
         n_samples = _num_samples(X)
         yield np.arange(n_samples), np.arange(n_samples)
 
