@@ -1,23 +1,36 @@
 """One EM loop, for every family, over shards.
 
-Functions here receive ``map_reduce`` and shards; they know neither how work runs nor which family
-they fit. The likelihood of parameters is known one pass after they were made, so a fit ends with
-one closing pass and reports the likelihood of the parameters it returns.
+Functions here receive ``map_reduce`` and shards, or ask for sweeps over them; they know neither how
+work runs nor which family they fit. The likelihood of parameters is known one pass after they were
+made, so a fit ends with one closing pass and reports the likelihood of the parameters it returns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
+from ._sweeps import Sweep, run_together
 from .families import DegenerateComponentError, Family, Moments
 from .families._base import logsumexp0
 
-__all__ = ["EMFit", "Score", "em", "first_pass", "maximise", "remaining_gain", "score_pass"]
+__all__ = [
+    "EMFit",
+    "EMRun",
+    "Score",
+    "em",
+    "em_together",
+    "first_pass",
+    "maximise",
+    "remaining_gain",
+    "score_pass",
+]
 
+FAIR_CHANCE = 10  # iterations before a run may be given up
+PATIENCE = 100
 LIKELIHOOD_TOL = 0.1  # remaining total log-likelihood at which tol="likelihood" stops
 
 
@@ -100,8 +113,14 @@ def _moments(blocks, full, limit):
 
 def score_pass(map_reduce: Callable, shards, family: Family, params, check=False) -> Score | None:
     """Log-likelihood and entropy of rows under parameters; None if there is no row."""
+    sweep = score_sweep(family, params)
+    return map_reduce(sweep.function, shards, sweep.block_rows, check)
+
+
+def score_sweep(family: Family, params) -> Sweep:
+    """The sweep that sums a :class:`Score`."""
     kernel = family.kernel(params)
-    return map_reduce(partial(_score, kernel), shards, kernel.block_rows, check)
+    return Sweep(partial(_score, kernel), kernel.block_rows)
 
 
 def _score(kernel, blocks):
@@ -119,10 +138,10 @@ def _score(kernel, blocks):
     return total
 
 
-def maximise(family: Family, collect: Callable, stats, previous=None):
+def maximise(family: Family, sweep_about: Callable, stats, previous=None) -> Generator:
     """M-step; statistics are collected again where they were not accurate enough for it.
 
-    ``collect(anchors)`` gives the statistics for the same responsibilities about other anchors.
+    ``sweep_about(anchors)`` sums the statistics for the same responsibilities about other anchors.
     Sums about distant anchors lose the digits of a tight component's covariance; this happens
     when a component shrinks a lot in one step.
     """
@@ -133,27 +152,17 @@ def maximise(family: Family, collect: Callable, stats, previous=None):
         anchors = family.centers(stats)
     if anchors is None:
         return params
-    return family.m_step(collect(anchors), previous)
+    return family.m_step((yield sweep_about(anchors)), previous)
 
 
-def em(
-    map_reduce: Callable,
-    shards,
-    family: Family,
-    params,
-    tol: float | str,
-    max_iter: int,
-    on_iteration: Callable | None = None,
-) -> EMFit:
-    """Expectation-maximisation (Dempster, Laird and Rubin 1977) from given parameters.
+@dataclass
+class EMRun:
+    """One run of expectation-maximisation (Dempster, Laird and Rubin 1977).
 
     Parameters
     ----------
-    map_reduce : callable
-        ``map_reduce(function, shards, block_rows)``, see ``Workers``.
-    shards : Shards
     family : Family
-        Prepared with the first-pass summary of the same shards.
+        Prepared with the first-pass summary of the shards it will be run on.
     params : object
         Where to start.
     tol : float or "likelihood"
@@ -164,27 +173,68 @@ def em(
     on_iteration : callable, optional
         Called as ``on_iteration(n_iter, value, change)`` after each pass.
 
-    Returns
-    -------
-    EMFit
+    Attributes
+    ----------
+    values : list of float
+        Mean log-likelihoods so far.
     """
-    values: list[float] = []
-    converged, n_iter = False, 0
 
-    def collect(anchors, params):
-        kernel = family.kernel(params, anchors)
-        return map_reduce(kernel.statistics, shards, kernel.block_rows)
+    family: Family
+    params: object
+    tol: float | str
+    max_iter: int
+    on_iteration: Callable | None = None
+    values: list = field(default_factory=list)
 
-    while n_iter < max_iter and not converged:
-        n_iter += 1
-        stats = collect(None, params)
-        values.append(stats.log_likelihood / stats.weight)
-        params = maximise(family, partial(collect, params=params), stats, params)
-        converged = _should_stop(values, stats.weight, tol)
-        if on_iteration is not None:
-            on_iteration(n_iter, values[-1], values[-1] - values[-2] if n_iter > 1 else np.inf)
-    score = score_pass(map_reduce, shards, family, params)
-    return EMFit(params, [*values, score.mean], converged, score)
+    def steps(self) -> Generator[Sweep, object, EMFit]:
+        """The sweeps of the run, until it has converged."""
+        params, converged = self.params, False
+        while len(self.values) < self.max_iter and not converged:
+            stats = yield self._sweep(None, params)
+            self.values.append(stats.log_likelihood / stats.weight)
+            about = partial(self._sweep, params=params)
+            params = yield from maximise(self.family, about, stats, params)
+            converged = _should_stop(self.values, stats.weight, self.tol)
+            self._report()
+        score = yield score_sweep(self.family, params)
+        self.values.append(score.mean)
+        return EMFit(params, self.values, converged, score)
+
+    def _sweep(self, anchors, params) -> Sweep:
+        kernel = self.family.kernel(params, anchors)
+        return Sweep(kernel.statistics, kernel.block_rows)
+
+    def _report(self):
+        if self.on_iteration is not None:
+            change = self.values[-1] - self.values[-2] if len(self.values) > 1 else np.inf
+            self.on_iteration(len(self.values), self.values[-1], change)
+
+
+def em(map_reduce: Callable, shards, family: Family, params, tol, max_iter, on_iteration=None):
+    """The :class:`EMFit` of one :class:`EMRun` over shards."""
+    return em_together(map_reduce, shards, [EMRun(family, params, tol, max_iter, on_iteration)])[0]
+
+
+def em_together(map_reduce: Callable, shards, runs: list[EMRun]) -> list[EMFit | None]:
+    """Fits of several runs that share their sweeps; None for a run that was given up.
+
+    A run is given up when `PATIENCE` more iterations with its last gain would not bring it where
+    another run is already.
+    """
+    steps = [run.steps() for run in runs]
+    return run_together(map_reduce, shards, steps, partial(hopeless, runs))
+
+
+def hopeless(runs: list[EMRun]) -> list[int]:
+    """Indices of the runs that are too far behind the best to be worth another sweep."""
+    best = max((run.values[-1] for run in runs if run.values), default=-np.inf)
+    return [
+        index
+        for index, run in enumerate(runs)
+        if len(run.values) >= FAIR_CHANCE
+        and best - run.values[-1] > PATIENCE * abs(run.values[-1] - run.values[-2])
+        and best > run.values[-1]
+    ]
 
 
 def _should_stop(values: list, weight: float, tol: float | str) -> bool:

@@ -16,6 +16,7 @@ from sklearn.cluster import kmeans_plusplus as local_kmeans_plusplus
 
 from ._em import maximise
 from ._shards import cut_rows
+from ._sweeps import Sweep, run_alone
 
 __all__ = [
     "kmeans_parallel",
@@ -326,12 +327,14 @@ def lloyd(map_reduce: Callable, shards, centers: np.ndarray, max_iter: int, tol:
 
 def params_from_centers(map_reduce: Callable, shards, family, centers: np.ndarray):
     """Parameters of the rows nearest to each centre (one pass)."""
+    resp_of = NearestResponsibilities(centers)
 
-    def collect(anchors):
-        body = partial(_nearest_statistics, family=family, centers=centers, anchors=anchors)
-        return map_reduce(body, shards)
+    def steps():
+        sweep_about = partial(_sweep, family, resp_of)
+        stats = yield sweep_about(centers)
+        return (yield from maximise(family, sweep_about, stats))
 
-    return maximise(family, collect, collect(centers))
+    return run_alone(map_reduce, shards, steps())
 
 
 def params_from_responsibilities(map_reduce: Callable, shards, family, resp_of: Callable):
@@ -340,22 +343,21 @@ def params_from_responsibilities(map_reduce: Callable, shards, family, resp_of: 
     ``resp_of(block)`` gives an array of shape (n_components, n_rows).
     """
 
-    def collect(anchors):
-        body = partial(_given_statistics, family=family, resp_of=resp_of, anchors=anchors)
-        return map_reduce(body, shards)
+    def steps():
+        sweep_about = partial(_sweep, family, resp_of)
+        overall = np.broadcast_to(family.moments.mean, (family.n_components, shards.n_features))
+        centers = family.centers((yield sweep_about(overall)))
+        stats = yield sweep_about(centers)
+        return (yield from maximise(family, sweep_about, stats))
 
-    anchors = np.broadcast_to(family.moments.mean, (family.n_components, shards.n_features))
-    return maximise(family, collect, collect(family.centers(collect(anchors))))
-
-
-def _nearest_statistics(blocks, family, centers, anchors):
-    def resp_of(block):
-        return one_hot(nearest(block.X, centers)[0], len(centers))
-
-    return _given_statistics(blocks, family, resp_of, anchors)
+    return run_alone(map_reduce, shards, steps())
 
 
-def _given_statistics(blocks, family, resp_of, anchors):
+def _sweep(family, resp_of, anchors) -> Sweep:
+    return Sweep(partial(_statistics, family=family, resp_of=resp_of, anchors=anchors))
+
+
+def _statistics(blocks, family, resp_of, anchors):
     total = None
     for block in blocks:
         part = family.statistics(block.X, block.weight, resp_of(block), anchors)
@@ -366,6 +368,16 @@ def _given_statistics(blocks, family, resp_of, anchors):
 def one_hot(labels: np.ndarray, n_components: int) -> np.ndarray:
     """Responsibilities of hard labels, shape (n_components, n_rows)."""
     return (np.arange(n_components)[:, None] == labels).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class NearestResponsibilities:
+    """Hard labels: the nearest centre."""
+
+    centers: np.ndarray
+
+    def __call__(self, block) -> np.ndarray:
+        return one_hot(nearest(block.X, self.centers)[0], len(self.centers))
 
 
 @dataclass(frozen=True)
