@@ -29,8 +29,10 @@ __all__ = [
     "score_pass",
 ]
 
-FAIR_CHANCE = 10  # iterations before a run may be given up
-PATIENCE = 100
+# A run is given up when, in this many iterations in a row, its gains shrank and the best run was
+# ahead by this many times what was still to be gained.
+HOPELESS_ITER = 20
+HOPELESS_FACTOR = 30.0
 LIKELIHOOD_TOL = 0.1  # remaining total log-likelihood at which tol="likelihood" stops
 
 
@@ -215,26 +217,38 @@ def em(map_reduce: Callable, shards, family: Family, params, tol, max_iter, on_i
     return em_together(map_reduce, shards, [EMRun(family, params, tol, max_iter, on_iteration)])[0]
 
 
-def em_together(map_reduce: Callable, shards, runs: list[EMRun]) -> list[EMFit | None]:
+def em_together(
+    map_reduce: Callable, shards, runs: list[EMRun], give_up: bool = False
+) -> list[EMFit | None]:
     """Fits of several runs that share their sweeps; None for a run that was given up.
 
-    A run is given up when `PATIENCE` more iterations with its last gain would not bring it where
-    another run is already.
+    With `give_up`, a run ends early when it is far behind the best and its gains shrink so fast
+    that it would not come near; see :func:`hopeless`.
     """
     steps = [run.steps() for run in runs]
-    return run_together(map_reduce, shards, steps, partial(hopeless, runs))
+    return run_together(map_reduce, shards, steps, partial(hopeless, runs) if give_up else None)
 
 
 def hopeless(runs: list[EMRun]) -> list[int]:
-    """Indices of the runs that are too far behind the best to be worth another sweep."""
+    """Indices of the runs that are too far behind the best to be worth another sweep.
+
+    The rule looks at many iterations because EM rests on plateaus: there gains are small for a
+    while, and then grow again.
+    """
     best = max((run.values[-1] for run in runs if run.values), default=-np.inf)
     return [
         index
         for index, run in enumerate(runs)
-        if len(run.values) >= FAIR_CHANCE
-        and best - run.values[-1] > PATIENCE * abs(run.values[-1] - run.values[-2])
-        and best > run.values[-1]
+        if len(run.values) >= HOPELESS_ITER + 10 and _cannot_reach(best, run.values)
     ]
+
+
+def _cannot_reach(aim: float, values: list) -> bool:
+    gains = np.diff(values[-HOPELESS_ITER - 2 :])
+    if not np.all((gains[:-1] > gains[1:]) & (gains[1:] > 0)):
+        return False
+    rates = gains[1:] / gains[:-1]
+    return bool(np.all(aim - values[-1] > HOPELESS_FACTOR * gains[1:] * rates / (1 - rates)))
 
 
 def _should_stop(values: list, weight: float, tol: float | str) -> bool:

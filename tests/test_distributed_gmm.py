@@ -183,7 +183,7 @@ def test_verbose_reports_progress(separated, capsys):
     X, _ = separated
     DistributedGMM(4, random_state=0, verbose=2, verbose_interval=1).fit(X)
     out = capsys.readouterr().out
-    assert "Initialization 0" in out and "Iteration 1" in out and "converged" in out
+    assert "Start 0, iteration 1" in out and "Start 0 converged" in out
     assert "change" in out and "time" in out
     DistributedGMM(4, random_state=0).fit(X)
     assert capsys.readouterr().out == ""

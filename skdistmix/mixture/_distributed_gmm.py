@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from numbers import Integral, Real
 
@@ -13,13 +12,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._compute import Workers
-from .._em import em, first_pass
+from .._em import EMRun, em_together, first_pass
 from .._validation import validated_shards
 from ..families import GAUSSIAN_FAMILIES, GaussianParams
 from ._base import BaseMixture
-from ._start import Start, starting_params
+from ._progress import Progress
+from ._start import Start, starts_of
 
 __all__ = ["DistributedGMM"]
+
+FEW_ITERATIONS = 10  # a smaller max_iter asks for these very iterations, not for an optimum
 
 
 class DistributedGMM(BaseMixture):
@@ -46,7 +48,9 @@ class DistributedGMM(BaseMixture):
     max_iter : int, default=100
         Largest number of EM iterations.
     n_init : int, default=1
-        Number of starts; the one with the highest likelihood is kept.
+        Number of starts; the one with the highest likelihood is kept. They share each reading of
+        the rows. A start is given up when in 20 iterations in a row its gains shrank, and another
+        start was ahead by 30 times what these gains still promised.
     init_params : {"k-means||", "kmeans", "k-means++", "random", "random_from_data"}, array-like \
 or list of arrays, default="k-means||"
         How EM starts. "k-means||": scalable k-means++ and Lloyd's algorithm on its candidates
@@ -55,6 +59,14 @@ or list of arrays, default="k-means||"
         component) where there are more than twice as many. "random": random responsibilities. Or
         known labels of shape (n_samples,) or responsibilities of shape (n_samples, n_components),
         as one array or one array a shard.
+    subsample : "auto", int or None, default="auto"
+        Rows of a random sample that EM runs on before it runs on all rows, so that few iterations
+        are left there. On the sample, four starts are tried for each of `n_init`, and the best
+        after 20 iterations goes on for at most 100. "auto": about 100,000 rows (more for more than
+        100 components, fewer for more than 167 features) where there are five times as many. None,
+        or less than twice as many rows as asked for: EM sees all rows at once. There is no sample
+        if a start is given, with `warm_start`, or if `max_iter` is below 10. What happens on the
+        sample is not counted in `n_iter_` and `max_iter`.
     weights_init : array-like of shape (n_components,), optional
         Starting weights.
     means_init : array-like of shape (n_components, n_features), optional
@@ -100,7 +112,7 @@ or list of arrays, default="k-means||"
         Estimate of the total log-likelihood that further iterations would gain, extrapolated from
         the last gains; on a plateau it is too small.
     init_scores_ : ndarray of shape (n_init,)
-        Final mean log-likelihood of each start.
+        Last mean log-likelihood of each start.
     bic_, aic_, icl_ : float
         Criteria on the training data, smaller is better.
     n_parameters_ : int
@@ -148,6 +160,11 @@ or list of arrays, default="k-means||"
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
+        "subsample": [
+            StrOptions({"auto"}),
+            Interval(Integral, 2, None, closed="left"),
+            None,
+        ],
         "init_params": [
             StrOptions({"k-means||", "kmeans", "k-means++", "random", "random_from_data"}),
             "array-like",
@@ -173,6 +190,7 @@ or list of arrays, default="k-means||"
         max_iter=100,
         n_init=1,
         init_params="k-means||",
+        subsample="auto",
         weights_init=None,
         means_init=None,
         precisions_init=None,
@@ -190,6 +208,7 @@ or list of arrays, default="k-means||"
         self.max_iter = max_iter
         self.n_init = n_init
         self.init_params = init_params
+        self.subsample = subsample
         self.weights_init = weights_init
         self.means_init = means_init
         self.precisions_init = precisions_init
@@ -239,23 +258,26 @@ or list of arrays, default="k-means||"
         warm = self._warm_params(family, shards) if self.warm_start else None
         start = Start.checked(self, family, shards)
         rng = check_random_state(self.random_state)
+        progress = Progress(self.verbose, self.verbose_interval)
         with Workers(self.n_jobs) as workers:
             map_reduce = workers.map_reduce
             moments = first_pass(map_reduce, shards, family.full_scatter, self.n_components)
             self._check_moments(moments, shards)
             family = family.prepare(moments)
-            fits = []
-            for run in range(1 if warm is not None else self.n_init):
-                seed = int(rng.randint(np.iinfo(np.int32).max))
-                self._say(1, f"Initialization {run}")
-                params = warm or starting_params(map_reduce, shards, family, start, seed)
-                fit = em(
-                    map_reduce, shards, family, params, self.tol, self.max_iter, self._reporter()
+            if warm is not None:
+                starts = [warm]
+            else:
+                seeds = [int(rng.randint(np.iinfo(np.int32).max)) for _ in range(self.n_init)]
+                subsample = self.subsample if self.max_iter >= FEW_ITERATIONS else None
+                starts = starts_of(
+                    map_reduce, shards, family, start, seeds, subsample, progress.say
                 )
-                outcome = "converged" if fit.converged else "did not converge"
-                self._say(1, f"Initialization {run} {outcome}, value {fit.values[-1]:.6f}")
-                fits.append(fit)
-        self._store(family, fits)
+            runs = [
+                EMRun(family, params, self.tol, self.max_iter, progress.reporter(f"Start {i}"))
+                for i, params in enumerate(starts)
+            ]
+            fits = em_together(map_reduce, shards, runs, give_up=True)
+        self._store(family, runs, fits, progress)
         self._weighted_fit = any(shard.weight is not None for shard in shards)
         return self
 
@@ -277,8 +299,12 @@ or list of arrays, default="k-means||"
         """
         return self.fit(X, sample_weight=sample_weight).predict(X)
 
-    def _store(self, family, fits):
-        best = max(fits, key=lambda fit: fit.score.log_likelihood)
+    def _store(self, family, runs, fits, progress):
+        for i, (run, fit) in enumerate(zip(runs, fits, strict=True)):
+            outcome = "converged" if fit is not None and fit.converged else "did not converge"
+            outcome = "was given up" if fit is None else outcome
+            progress.say(f"Start {i} {outcome}, value {run.values[-1]:.6f}")
+        best = max(filter(None, fits), key=lambda fit: fit.score.log_likelihood)
         self.weights_, self.means_ = best.params.weights, best.params.means
         self.covariances_ = best.params.covariances
         self.precisions_cholesky_ = best.params.precisions_cholesky
@@ -287,7 +313,7 @@ or list of arrays, default="k-means||"
         self.objectives_, self.lower_bounds_ = list(best.values), list(best.values[1:])
         self.objective_ = self.lower_bound_ = best.values[-1]
         self.convergence_gap_ = best.gap
-        self.init_scores_ = np.array([fit.score.mean for fit in fits])
+        self.init_scores_ = np.array([run.values[-1] for run in runs])
         self.n_parameters_ = family.n_parameters()
         for criterion in ("bic", "aic", "icl"):
             setattr(self, f"{criterion}_", getattr(best.score, criterion)(self.n_parameters_))
@@ -352,24 +378,3 @@ or list of arrays, default="k-means||"
                 "n_components and covariance_type."
             )
         return self._fitted_params()
-
-    def _say(self, level, text):
-        if self.verbose >= level:
-            print(text)
-
-    def _reporter(self):
-        """What the EM loop calls after each pass, None when nothing is to be printed."""
-        if not self.verbose:
-            return None
-        began = time.perf_counter()
-
-        def report(n_iter, value, change):
-            if n_iter % self.verbose_interval != 0:
-                return
-            details = ""
-            if self.verbose >= 2:
-                passed = time.perf_counter() - began
-                details = f"\t time {passed:.2f}s\t value {value:.6f}\t change {change:.6f}"
-            print(f"  Iteration {n_iter}{details}")
-
-        return report

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
+from .._progressive import fitted_on_sample, sample_size
 from .._seeding import (
     GivenResponsibilities,
     RandomResponsibilities,
@@ -19,7 +21,7 @@ from .._seeding import (
 from .._shards import split_rows
 from ..families import GaussianParams
 
-__all__ = ["Start", "starting_params"]
+__all__ = ["Start", "starts_of"]
 
 SEEDING_ROWS = 100_000  # centres are looked for in a random sample of about this size
 
@@ -39,6 +41,12 @@ class Start:
     weights: np.ndarray | None
     means: np.ndarray | None
     factors: np.ndarray | None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing of the start is given but how to find it."""
+        given = (self.weights, self.means, self.factors)
+        return isinstance(self.method, str) and all(value is None for value in given)
 
     @classmethod
     def checked(cls, estimator, family, shards) -> Start:
@@ -65,6 +73,27 @@ class Start:
         _check_shape("precisions_init", precisions, (K, *shape) if family.per_component else shape)
         factors = None if precisions is None else family.factors_of_precisions(precisions)
         return cls(method, weights, means, factors)
+
+
+def starts_of(map_reduce, shards, family, start: Start, seeds: list[int], subsample, say) -> list:
+    """Parameters to start EM on all rows from, one for each seed.
+
+    Where it pays, and nothing of the start is given, they come from EM on a sample.
+    """
+    size = sample_size(subsample, family.moments, family.n_components)
+    if size is not None and start.is_free:
+        sample = bounded_sample(map_reduce, shards, family.moments, size, seeds[0])
+        if sample is not shards:
+            say(f"EM on a sample of {sample.n_rows} rows")
+            begin = partial(_begin, map_reduce, start)
+            found = fitted_on_sample(map_reduce, sample, family, begin, seeds)
+            if found is not None:
+                return found
+    return [starting_params(map_reduce, shards, family, start, seed) for seed in seeds]
+
+
+def _begin(map_reduce, start, shards, family, seed):
+    return starting_params(map_reduce, shards, family, start, seed)
 
 
 def starting_params(map_reduce, shards, family, start: Start, seed: int) -> GaussianParams:
