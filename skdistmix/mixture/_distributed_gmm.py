@@ -11,10 +11,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from .._acceleration import ACCELERATIONS, usable_acceleration
 from .._compute import Workers
 from .._em import EMRun, em_together, first_pass
 from .._validation import validated_shards
-from ..families import GAUSSIAN_FAMILIES, GaussianParams
+from ..families import GAUSSIAN_FAMILIES, ConjugatePrior, CovariancePenalty, GaussianParams
 from ._base import BaseMixture
 from ._progress import Progress
 from ._start import Start, starts_of
@@ -169,6 +170,13 @@ or list of arrays, default="k-means||"
             StrOptions({"k-means||", "kmeans", "k-means++", "random", "random_from_data"}),
             "array-like",
         ],
+        "acceleration": [StrOptions(set(ACCELERATIONS)), None],
+        "covariance_penalty": [
+            StrOptions({"auto"}),
+            Interval(Real, 0.0, None, closed="neither"),
+            None,
+        ],
+        "prior": [StrOptions({"auto"}), ConjugatePrior, None],
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
@@ -191,6 +199,9 @@ or list of arrays, default="k-means||"
         n_init=1,
         init_params="k-means||",
         subsample="auto",
+        acceleration=None,
+        covariance_penalty=None,
+        prior=None,
         weights_init=None,
         means_init=None,
         precisions_init=None,
@@ -209,6 +220,9 @@ or list of arrays, default="k-means||"
         self.n_init = n_init
         self.init_params = init_params
         self.subsample = subsample
+        self.acceleration = acceleration
+        self.covariance_penalty = covariance_penalty
+        self.prior = prior
         self.weights_init = weights_init
         self.means_init = means_init
         self.precisions_init = precisions_init
@@ -254,7 +268,7 @@ or list of arrays, default="k-means||"
                 "Expected n_samples >= n_components but got "
                 f"n_components = {self.n_components}, n_samples = {shards.n_rows}"
             )
-        family = GAUSSIAN_FAMILIES[self.covariance_type](self.n_components, self.reg_covar)
+        family = self._family(shards.n_features)
         warm = self._warm_params(family, shards) if self.warm_start else None
         start = Start.checked(self, family, shards)
         rng = check_random_state(self.random_state)
@@ -273,7 +287,14 @@ or list of arrays, default="k-means||"
                     map_reduce, shards, family, start, seeds, subsample, progress.say
                 )
             runs = [
-                EMRun(family, params, self.tol, self.max_iter, progress.reporter(f"Start {i}"))
+                EMRun(
+                    family,
+                    params,
+                    self.tol,
+                    self.max_iter,
+                    progress.reporter(f"Start {i}"),
+                    usable_acceleration(family, self.acceleration),
+                )
                 for i, params in enumerate(starts)
             ]
             fits = em_together(map_reduce, shards, runs, give_up=True)
@@ -352,6 +373,23 @@ or list of arrays, default="k-means||"
                 UserWarning,
                 stacklevel=4,
             )
+
+    def _family(self, n_features: int):
+        """The family, before it knows the data."""
+        kind = GAUSSIAN_FAMILIES[self.covariance_type]
+        prior = self.prior
+        if prior is not None and self.covariance_penalty is not None:
+            raise ValueError(
+                "Both covariance_penalty and prior are given, and they do the same work: leave one "
+                "of them None."
+            )
+        if prior is not None:
+            prior = ConjugatePrior() if prior == "auto" else prior
+            prior = prior.checked(n_features, kind.has_matrices)
+        elif self.covariance_penalty is not None:
+            automatic = self.covariance_penalty == "auto"
+            prior = CovariancePenalty(None if automatic else self.covariance_penalty)
+        return kind(self.n_components, self.reg_covar, prior)
 
     def _family_and_params(self):
         params = self._fitted_params()
