@@ -90,6 +90,23 @@ def test_map_sees_rows_through_a_function():
     np.testing.assert_array_equal(rows_of(doubled), 2 * X[:, :2])
 
 
+def test_columns_of_mapped_shards_are_chosen_and_put_in_order():
+    frame = pd.DataFrame(X[:, :2], columns=["a", "b"])
+    mapped = as_shards(frame, n_shards=1).map(np.negative, n_features=2, columns=["u", "v"])
+    chosen = as_shards(mapped, columns=["v"])
+    assert (chosen.n_features, chosen.columns) == (1, ("v",))
+    np.testing.assert_array_equal(chosen[0].read(0, len(X)), -X[:, [1]])
+    swapped = as_shards(frame[["b", "a"]], n_shards=1).map(np.negative, 2, columns=["v", "u"])
+    with pytest.warns(UserWarning, match="another order"):
+        both = as_shards([mapped[0], swapped[0]])
+    np.testing.assert_array_equal(both[1].read(0, len(X)), -X[:, :2])
+
+
+def test_shards_are_described_without_their_rows():
+    for shard in (as_shards(X)[0], as_shards([pd.DataFrame(X)]).with_weights(np.ones(len(X)))[0]):
+        assert len(repr(shard)) < 120
+
+
 def test_zero_weights_leave_rows_out_and_keep_indices():
     w = np.ones(len(X))
     w[::3] = 0

@@ -22,7 +22,7 @@ from ._dask import (
     is_future,
     partitions,
 )
-from ._files import PARQUET, ParquetShard, is_zarr, is_zarr_folder, open_file, zarr_shards
+from ._files import PARQUET, is_zarr, is_zarr_folder, open_file, zarr_shards
 from ._shard import ArrayShard, FrameShard, Shard
 from ._shards import Shards
 
@@ -309,12 +309,7 @@ def _with_columns(shards: list[Shard], columns) -> list[Shard]:
         absent = [c for c in columns if c not in there]
         if absent or not columns:
             raise ValueError(f"{shard.name} has no column(s) {absent}; it has {list(there)}.")
-    return [
-        shard.with_columns(columns)
-        if isinstance(shard, ParquetShard)
-        else replace(shard, columns=columns, n_features=len(columns))
-        for shard in shards
-    ]
+    return [shard.with_columns(columns) for shard in shards]
 
 
 def _agree(shards: list[Shard]) -> list[Shard]:
@@ -334,7 +329,7 @@ def _agree(shards: list[Shard]) -> list[Shard]:
                     f"unexpected {extra}. All shards must have the same columns."
                 )
             if shard.columns != named.columns:
-                shards[i] = replace(shard, columns=named.columns)
+                shards[i] = shard.with_columns(named.columns)
                 reordered.append(shard.name)
         if shard.n_features != first.n_features:
             raise ValueError(

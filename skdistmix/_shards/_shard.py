@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from sklearn.utils.validation import check_array
@@ -43,7 +44,7 @@ class Shard(ABC):
     n_features: int
     name: str
     columns: tuple | None
-    weight: np.ndarray | Shard | None = field(default=None, kw_only=True)
+    weight: np.ndarray | Shard | None = field(default=None, kw_only=True, repr=False)
 
     @abstractmethod
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -53,6 +54,10 @@ class Shard(ABC):
         """Rows ``start:stop`` one after the other, in arrays of at most `rows` rows."""
         for first in range(start, stop, rows):
             yield self.read(first, min(first + rows, stop))
+
+    def with_columns(self, columns) -> Shard:
+        """The same rows, of these columns in this order."""
+        return replace(self, columns=tuple(columns), n_features=len(columns))
 
     @property
     def cuts(self) -> tuple[int, ...] | None:
@@ -184,7 +189,7 @@ class Shard(ABC):
 class ArrayShard(Shard):
     """A 2-D array in memory, or a memmap."""
 
-    array: np.ndarray = field(kw_only=True)
+    array: np.ndarray = field(kw_only=True, repr=False)
 
     def read(self, start, stop):
         return self.array[start:stop]
@@ -194,7 +199,7 @@ class ArrayShard(Shard):
 class FrameShard(Shard):
     """A pandas or polars DataFrame; ``columns`` fixes the order in which columns are read."""
 
-    frame: object = field(kw_only=True)
+    frame: object = field(kw_only=True, repr=False)
 
     def read(self, start, stop):
         rows = (
@@ -218,6 +223,13 @@ class MappedShard(Shard):
     def reads(self, start, stop, rows):
         for X in self.source.reads(start, stop, rows):
             yield np.asarray(self.function(X))
+
+    def with_columns(self, columns):
+        picks = [self.columns.index(column) for column in columns]
+        return MappedShard(
+            self.n_rows, len(picks), self.name, tuple(columns), weight=self.weight, source=self,
+            function=partial(np.take, indices=picks, axis=1),
+        )  # fmt: skip
 
     @property
     def cuts(self):

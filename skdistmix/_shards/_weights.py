@@ -10,7 +10,7 @@ import numpy as np
 from ._dask import DaskShard, is_dask, on_workers
 from ._files import ParquetShard, npy_shard
 from ._input import dask_shards, expanded
-from ._shard import FrameShard, Shard
+from ._shard import FrameShard, MappedShard, Shard
 from ._shards import Shards, split_rows
 
 __all__ = ["WeightFacts", "weight_facts", "weighted"]
@@ -114,6 +114,8 @@ def _same_number(weights, shards):
 
 def _column(shard: Shard, name: str) -> Shard:
     """A column of a shard's file or frame as its weights."""
+    while isinstance(shard, MappedShard):  # as a step of a pipeline gives it: the rows are the same
+        shard = shard.source
     there = ()
     if isinstance(shard, ParquetShard):
         there = shard.available
