@@ -276,6 +276,16 @@ def test_dask_in_lazy_dask_out(somewhere, whole, method):
     np.testing.assert_allclose(np.concatenate(dask.compute(*pieces)), expected[:90])
 
 
+def test_columns_of_delayed_frames_are_found_by_name(somewhere):
+    rows = pd.DataFrame(X, columns=NAMES)
+    named = fit(rows)
+    swapped, other = (dask.delayed(part) for part in (rows[["c", "a", "b"]], rows.add_prefix("x")))
+    (labels,) = named.predict([swapped])
+    np.testing.assert_array_equal(labels.compute(), named.predict(rows))
+    with pytest.raises(ValueError, match=r"columns \['xa', .*fitted to \['a', 'b', 'c'\]"):
+        named.predict(other).compute()
+
+
 def test_criteria_of_dask_data(somewhere):
     gmm = DistributedGMM(3, random_state=0, tol="likelihood", max_iter=500).fit(X)
     for method in ("score", "bic", "aic", "icl"):

@@ -183,7 +183,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         check_is_fitted(self)
         family, params = self._family_and_params()
         kernel = family.kernel(params)
-        function = RowValues(kernel, method, self.n_features_in_, len(params.weights))
+        names = tuple(getattr(self, "feature_names_in_", ())) or None
+        function = RowValues(kernel, method, self.n_features_in_, len(params.weights), names)
         if is_dask(X) or (isinstance(X, (list, tuple)) and any(is_dask(x) for x in X)):
             return self._lazily(X, function)
         shards = validated_shards(self, X, reset=False, min_rows=0 if is_sharded(X) else 1)
@@ -229,6 +230,7 @@ class RowValues:
     method: str
     n_features: int
     n_components: int
+    columns: tuple | None = None  # names seen in fit
 
     def __call__(self, block):
         if block.X.shape[1] != self.n_features:
