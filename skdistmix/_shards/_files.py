@@ -10,7 +10,7 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from ._shard import Shard
+from ._shard import Shard, default_n_shards
 
 __all__ = [
     "NpyShard",
@@ -288,9 +288,13 @@ class ZarrShard(Shard):
 
     source: object = field(kw_only=True)  # array, or a function that opens it
     first: int = field(kw_only=True)  # row of the array that is row 0 here
-    chunk_rows: int = field(kw_only=True)
+    chunk_rows: int = field(kw_only=True)  # 1 if rows can be read from anywhere
 
     read_anew = True
+
+    @property
+    def file(self):
+        return self.source.path if isinstance(self.source, OpenZarr) else None
 
     def read(self, start, stop):
         source = self.source() if isinstance(self.source, OpenZarr) else self.source
@@ -310,6 +314,8 @@ class ZarrShard(Shard):
 
     @property
     def cuts(self):
+        if self.chunk_rows == 1:
+            return None
         inner = range(
             -self.first % self.chunk_rows or self.chunk_rows, self.n_rows, self.chunk_rows
         )
@@ -362,12 +368,14 @@ def zarr_path_shard(path: str, name: str) -> ZarrShard:
 def zarr_shards(array, n_shards: int | None, name: Callable) -> list[ZarrShard]:
     """An open array as `n_shards` pieces cut between chunks, by default one a chunk.
 
+    An array that is not cut into chunks counts as an array in memory.
     ``name(index, first_row, last_row)`` names the pieces.
     """
     whole = _zarr_shard(array, array, "the data")
     n_chunks = -(-whole.n_rows // whole.chunk_rows)
-    n_shards = max(1, n_chunks if n_shards is None else n_shards)
-    bounds = np.linspace(0, n_chunks, n_shards + 1).astype(int) * whole.chunk_rows
+    if n_shards is None:
+        n_shards = n_chunks if array.chunks else default_n_shards(whole.n_rows)
+    bounds = np.linspace(0, n_chunks, max(1, n_shards) + 1).astype(int) * whole.chunk_rows
     bounds = np.minimum(bounds, whole.n_rows)
     return [
         ZarrShard(
@@ -385,7 +393,7 @@ def _zarr_shard(array, source, name: str) -> ZarrShard:
             f"{name} holds an array of shape {array.shape} and dtype {dtype}: expected a 2-D "
             "numeric array (rows, features)."
         )
-    chunk_rows = int(array.chunks[0]) if array.chunks else max(1, array.shape[0])
+    chunk_rows = int(array.chunks[0]) if array.chunks else 1
     return ZarrShard(
         int(array.shape[0]), int(array.shape[1]), name, None, source=source, first=0,
         chunk_rows=chunk_rows,

@@ -23,7 +23,7 @@ from ._dask import (
     partitions,
 )
 from ._files import PARQUET, is_zarr, is_zarr_folder, open_file, zarr_shards
-from ._shard import ArrayShard, FrameShard, Shard
+from ._shard import ArrayShard, FrameShard, Shard, default_n_shards
 from ._shards import Shards
 
 __all__ = [
@@ -113,9 +113,7 @@ def as_shards(X, n_shards: int | None = None, *, columns=None, client=None) -> S
         return Shards(zarr_shards(X, n_shards, _range_name))
     if not is_frame(X):
         X = check_array(X, dtype="numeric", ensure_all_finite=False)
-    n_rows = X.shape[0]
-    if n_shards is None:
-        n_shards = max(1, min(8, n_rows // 1000))
+    n_shards = n_shards or default_n_shards(X.shape[0])
     return Shards(_with_columns(list(cut_rows(X, n_shards)), columns))
 
 
@@ -183,6 +181,12 @@ def _from_pieces(X, columns, client) -> Shards:
                 "collections together with dask.array.concatenate or dask.dataframe.concat."
             )
         return dask_shards(pieces, client, columns)
+    letters = len(pieces) > 1 and all(isinstance(p, str) and len(p) == 1 for p in pieces)
+    if letters and not all(map(os.path.exists, pieces)):
+        raise ValueError(
+            f"X is the list of letters {pieces[:4]}, as a search makes it of a path: give the "
+            "search as_shards(path), or a list of paths."
+        )
     opened = []
     for piece in pieces:
         opened.extend(expanded(piece) if isinstance(piece, (str, os.PathLike)) else [piece])
@@ -233,7 +237,10 @@ def expanded(path) -> list[str]:
         return _files_of_folder(path) or [path]
     if not glob.has_magic(path) or os.path.exists(path):
         return [path]
-    found = [p for p in glob.glob(path, recursive=True) if os.path.isfile(p) or is_zarr_folder(p)]
+    matches = glob.glob(path, recursive=True)
+    found = [p for p in matches if os.path.isfile(p) or is_zarr_folder(p)]
+    if not found:  # only folders, as writers of large tables leave them
+        found = [file for folder in matches for file in _files_of_folder(folder)]
     if not found:
         raise ValueError(
             f"No file matches {path!r} (working directory {os.getcwd()!r}). "
@@ -242,8 +249,9 @@ def expanded(path) -> list[str]:
     return sorted(found, key=_natural)
 
 
-def _natural(path: str) -> list:
-    return [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", path)]
+def _natural(path: str) -> tuple:
+    # The path itself decides between part-1 and part-01.
+    return [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", path)], path
 
 
 def _files_of_folder(folder: str) -> list[str]:

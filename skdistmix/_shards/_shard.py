@@ -10,7 +10,12 @@ from functools import partial
 import numpy as np
 from sklearn.utils.validation import check_array
 
-__all__ = ["ArrayShard", "Block", "FrameShard", "MappedShard", "Shard"]
+__all__ = ["ArrayShard", "Block", "FrameShard", "MappedShard", "Shard", "default_n_shards"]
+
+
+def default_n_shards(n_rows: int) -> int:
+    """How many row ranges an array is cut into if nobody says."""
+    return max(1, min(8, n_rows // 1000))
 
 
 @dataclass(frozen=True)
