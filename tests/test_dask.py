@@ -153,6 +153,12 @@ def test_bad_weights_name_the_partition(somewhere):
         fit(frame(), "w")
 
 
+def test_weights_are_one_column(somewhere, weighted):
+    assert_same_model(fit(array(), da.from_array(W[:, None], chunks=(1700, 1))), weighted)
+    with pytest.raises(ValueError, match=r"partition 0 of sample_weight has shape \(1700, 2\)"):
+        fit(array(), da.from_array(np.stack([W, W], 1), chunks=(1700, 2)))
+
+
 def test_empty_partitions_are_skipped(somewhere, whole):
     data = frame()
     holes = data[data["a"] < 1e9].map_partitions(hollow, meta=data._meta)
@@ -300,6 +306,17 @@ def test_predictions_are_written_by_the_workers(somewhere, whole, tmp_path):
     np.testing.assert_array_equal(found, whole.predict(X))
 
 
+def test_predictions_are_written_on_the_cluster_that_has_the_rows(client, whole, tmp_path):
+    pytest.importorskip("pyarrow")
+    held = client.persist(array())
+    with distributed.Client(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
+    ) as other:
+        with other.as_current():
+            files = write_predictions(whole, held, tmp_path / "labels")
+    assert len(files) == 4
+
+
 # ------------------------------------------------------------------ beside others
 
 
@@ -445,3 +462,17 @@ def test_a_client_that_closes_in_mid_fit_is_said_clearly(monkeypatch):
     finally:
         client.close()
         client.cluster.close()
+
+
+def test_rows_that_are_lost_with_a_worker_are_told_from_a_closed_client():
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        shards = as_shards(client.scatter([X[:4000], X[4000:]]))
+        client.retire_workers([client.cluster.workers[0].address], remove=True, close_workers=True)
+        client.cancel([shard.part for shard in shards], force=True)
+        with pytest.raises(RuntimeError, match=r"worker was lost.*Send them again"):
+            fit(shards)

@@ -11,7 +11,15 @@ import numpy as np
 
 from ._shard import Shard
 
-__all__ = ["DaskShard", "ScatteredShard", "is_dask", "lost_cluster", "on_workers", "partitions"]
+__all__ = [
+    "DaskShard",
+    "ScatteredShard",
+    "computed",
+    "is_dask",
+    "lost_cluster",
+    "on_workers",
+    "partitions",
+]
 
 
 @dataclass(frozen=True)
@@ -189,6 +197,17 @@ def on_workers(client, function: Callable, parts: list) -> list:
         return client.gather(client.map(function, parts, pure=False))
 
 
+def computed(values: list, X) -> list:
+    """The delayed values, on the cluster that the Dask collection X lives on, if there is any."""
+    client = _found_client(X)
+    if client is None:
+        import dask
+
+        return list(dask.compute(*values))
+    with lost_cluster(client):
+        return client.gather(client.compute(values))
+
+
 @contextmanager
 def lost_cluster(client) -> Iterator[None]:
     """Turns the ways in which Dask says that the cluster is gone into one clear error."""
@@ -199,7 +218,8 @@ def lost_cluster(client) -> Iterator[None]:
     from distributed.client import FutureCancelledError
     from distributed.comm import CommClosedError
 
-    gone = (CancelledError, DaskCancelled, FutureCancelledError, CommClosedError)
+    cancelled = (CancelledError, DaskCancelled, FutureCancelledError)
+    gone = (*cancelled, CommClosedError)
     try:
         yield
     except KilledWorker as error:
@@ -208,8 +228,15 @@ def lost_cluster(client) -> Iterator[None]:
             "not fit in its memory: use smaller partitions or workers with more memory."
         ) from error
     except Exception as error:
-        if not isinstance(error, gone) and client.status in ("running", "connecting"):
+        running = client.status in ("running", "connecting")
+        if not isinstance(error, gone) and running:
             raise
+        if isinstance(error, cancelled) and running:
+            raise RuntimeError(
+                "A Dask worker was lost, and with it rows that had been sent to it and that Dask "
+                f"cannot compute again ({type(error).__name__}: {error}). Send them again, or give "
+                "a Dask collection, whose partitions are computed anew on another worker."
+            ) from error
         raise RuntimeError(
             "The Dask client or its cluster was closed before the work was done "
             f"({type(error).__name__}: {error}). Keep the client open until fit, predict or "

@@ -215,6 +215,8 @@ def dask_shards(X, client, columns=None, n_columns: int | None = None) -> Shards
         name = f"partition {i}"
         if len(fact.shape) == 1 and n_columns == 1:
             fact = replace(fact, shape=(*fact.shape, 1))
+        if n_columns == 1 and len(fact.shape) == 2 and fact.shape[1] != 1:
+            raise ValueError(f"{name} of sample_weight has shape {fact.shape}: give one a row.")
         if len(fact.shape) != 2:
             raise ValueError(
                 f"{name} is a {fact.kind} of shape {fact.shape}: a partition must be a 2-D array "

@@ -80,6 +80,11 @@ class Shard(ABC):
         return None
 
     @property
+    def file(self) -> str | None:
+        """The file or folder on disk that rows are read from, if there is one."""
+        return getattr(self, "path", None)
+
+    @property
     def held(self) -> tuple:
         """Futures of a Dask cluster that the rows are in."""
         return ()
@@ -247,6 +252,10 @@ class MappedShard(Shard):
     @property
     def client(self):
         return self.source.client
+
+    @property
+    def file(self):
+        return self.source.file
 
     @property
     def held(self):
