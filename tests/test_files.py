@@ -90,6 +90,11 @@ def test_columns_are_chosen_and_ordered(parquet):
         as_shards(folder, columns="a")
     with pytest.raises(ValueError, match="no column names"):
         as_shards([X], columns=["a"])
+    for columns in ([], ["a", "a"]):
+        with pytest.raises(ValueError, match="must name each feature once"):
+            as_shards(folder, columns=columns)
+    with pytest.raises(ValueError, match=r"several columns of the name\(s\) \['a'\]"):
+        as_shards(pd.DataFrame(X, columns=["a", "a", "b"]), columns=["a", "b"])
 
 
 def test_names_are_noted_and_checked(parquet):

@@ -16,7 +16,6 @@ from .._shards import (
     Shards,
     lost_cluster,
     read_rows,
-    travels,
 )
 from ._backend import in_dask_worker, single_threaded_blas
 from ._tasks import FAN_IN, Piece, Task, TreeSum, cut_tasks, reduce_body, rows_body, tree_of
@@ -102,7 +101,7 @@ class Cluster:
             column = weight.reshape(-1, 1)
             name = f"sample_weight of {shard.name}"
             weight = self._scattered(ArrayShard(len(column), 1, name, None, array=column))
-        if travels(shard) or shard.client is not None:
+        if shard.travels or shard.client is not None:
             return replace(shard, weight=weight)
         return replace(self._scattered(shard), weight=weight)
 

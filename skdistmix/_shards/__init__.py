@@ -5,7 +5,7 @@ them that the rest of the package works on. Nothing here knows what is done with
 """
 
 from ._dask import ScatteredShard, computed, is_array, is_collection, is_dask, lost_cluster
-from ._files import NpyShard, is_zarr, npy_shard, travels
+from ._files import NpyShard, is_zarr, npy_shard
 from ._input import as_shards, cut_rows, is_frame, is_sharded, refuse_unusable
 from ._read import ReadAhead, read_rows
 from ._shard import ArrayShard, Block, FrameShard, Shard
@@ -34,5 +34,4 @@ __all__ = [
     "read_rows",
     "refuse_unusable",
     "split_rows",
-    "travels",
 ]

@@ -18,7 +18,6 @@ __all__ = [
     "ZarrShard",
     "is_zarr",
     "open_file",
-    "travels",
     "zarr_shards",
 ]
 
@@ -55,12 +54,6 @@ def open_file(path: str, name: str, columns=None) -> Shard:
     )
 
 
-def travels(shard) -> bool:
-    """Whether a shard can go to another process as it is, because rows are opened from a file."""
-    in_zarr = isinstance(shard, ZarrShard) and isinstance(shard.source, OpenZarr)
-    return in_zarr or isinstance(shard, (NpyShard, ParquetShard))
-
-
 def missing(package: str, what: str) -> ImportError:
     """The error for an extra that is not installed."""
     return ImportError(f'{what} needs {package}: pip install "skdistmix[files]"')
@@ -78,7 +71,7 @@ class NpyShard(Shard):
     data_offset: int = field(kw_only=True)  # bytes before the first row
     by_columns: bool = field(kw_only=True)  # Fortran order: a row range is not in one piece
 
-    read_anew = True
+    read_anew = travels = True
 
     def read(self, start, stop):
         return next(self.reads(start, stop, max(1, stop - start)), np.empty((0, self.n_features)))
@@ -163,7 +156,7 @@ class ParquetShard(Shard):
     available: tuple[str, ...] = field(kw_only=True)  # all columns of the file
     dtype: str = field(kw_only=True)  # float32 if all chosen columns fit in it, or float64
 
-    read_anew = True
+    read_anew = travels = True
 
     @cached_property
     def _starts(self) -> tuple[int, ...]:
@@ -293,8 +286,12 @@ class ZarrShard(Shard):
     read_anew = True
 
     @property
+    def travels(self):
+        return isinstance(self.source, OpenZarr)
+
+    @property
     def file(self):
-        return self.source.path if isinstance(self.source, OpenZarr) else None
+        return self.source.path if self.travels else None
 
     def read(self, start, stop):
         source = self.source() if isinstance(self.source, OpenZarr) else self.source

@@ -89,6 +89,9 @@ def as_shards(X, n_shards: int | None = None, *, columns=None, client=None) -> S
         )
     if isinstance(columns, (str, bytes)):
         raise TypeError(f"columns must be a list of names, got {columns!r}: give [{columns!r}].")
+    columns = None if columns is None else list(columns)
+    if columns is not None and not 0 < len(set(columns)) == len(columns):
+        raise ValueError(f"columns must name each feature once, got {columns}.")
     refuse_unusable(X)
     pieces = X if isinstance(X, (list, tuple)) else [X]
     if client is not None and not any(is_dask(piece) for piece in pieces):
@@ -317,8 +320,11 @@ def _with_columns(shards: list[Shard], columns) -> list[Shard]:
                 f"{what} have no column names: columns={list(columns)} cannot be chosen."
             )
         absent = [c for c in columns if c not in there]
-        if absent or not columns:
+        if absent:
             raise ValueError(f"{shard.name} has no column(s) {absent}; it has {list(there)}.")
+        twice = [c for c in columns if list(there).count(c) > 1]
+        if twice:
+            raise ValueError(f"{shard.name} has several columns of the name(s) {twice}.")
     return [shard.with_columns(columns) for shard in shards]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -75,6 +76,11 @@ class Shard(ABC):
         return False
 
     @property
+    def travels(self) -> bool:
+        """Whether it can go to another process as it is, because rows are opened from a file."""
+        return False
+
+    @property
     def client(self):
         """The Dask client on whose cluster the rows live, None if they are read in this process."""
         return None
@@ -122,8 +128,8 @@ class Shard(ABC):
                 weight.between(start, stop) if isinstance(weight, Shard) else weight[start:stop]
             )
         return RowRange(
-            stop - start, self.n_features, self.name, self.columns, weight=weight, source=self,
-            first=start,
+            stop - start, self.n_features, self.name, self.columns, weight=weight,
+            source=replace(self, weight=None), first=start,
         )  # fmt: skip
 
     def blocks(
@@ -250,6 +256,10 @@ class MappedShard(Shard):
         return self.source.read_anew
 
     @property
+    def travels(self):
+        return self.source.travels and _pickles(self.function)
+
+    @property
     def client(self):
         return self.source.client
 
@@ -295,6 +305,18 @@ class RowRange(Shard):
     @property
     def read_anew(self):
         return self.source.read_anew
+
+    @property
+    def travels(self):
+        return self.source.travels
+
+
+def _pickles(function: Callable) -> bool:
+    try:
+        pickle.dumps(function)
+    except Exception:  # of any kind: it is the function's own code
+        return False
+    return True
 
 
 def _weighted(block: Block, weight: np.ndarray) -> Block:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -98,7 +99,7 @@ class Shards(Sequence):
                     s.name,
                     columns,
                     weight=s.weight,
-                    source=s,
+                    source=replace(s, weight=None),
                     function=function,
                 )
                 for s in self._shards
