@@ -13,7 +13,11 @@ import numpy as np
 import pytest
 from conftest import make_blobs
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skdistmix import DistributedGMM, as_shards
 from skdistmix._compute import Workers, resolve_backend
@@ -323,14 +327,12 @@ def test_predictions_are_written_on_the_cluster_that_has_the_rows(client, whole,
 def test_scaling_and_pca_of_dask_ml_in_a_pipeline(client):
     pytest.importorskip("dask_ml")
     from dask_ml.decomposition import PCA
-    from dask_ml.preprocessing import StandardScaler
+    from dask_ml.preprocessing import StandardScaler as FarScaler
     from sklearn.decomposition import PCA as LocalPCA
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler as LocalScaler
 
     data = array()
-    far = make_pipeline(StandardScaler(), PCA(2, random_state=0, svd_solver="full"), given_labels())
-    near = make_pipeline(LocalScaler(), LocalPCA(2, svd_solver="full"), given_labels())
+    far = make_pipeline(FarScaler(), PCA(2, random_state=0, svd_solver="full"), given_labels())
+    near = make_pipeline(StandardScaler(), LocalPCA(2, svd_solver="full"), given_labels())
     far.fit(data), near.fit(X)
     # The axes of a PCA may point either way, which changes no density.
     assert far[-1].lower_bound_ == pytest.approx(near[-1].lower_bound_, rel=1e-8)
@@ -391,6 +393,39 @@ def test_a_fit_inside_a_task_uses_one_thread_and_does_not_wait_for_itself(client
 def test_shardwise_does_not_bring_all_rows_here(client):
     with pytest.raises(TypeError, match=r"bring all its rows here.*dask_ml"):
         Shardwise().fit(array())
+
+
+def test_a_pipeline_with_shardwise_stays_lazy(somewhere, tmp_path):
+    scaled = FrozenEstimator(StandardScaler().fit(X))
+    pipe = make_pipeline(Shardwise(scaled), given_labels())
+    near = pipe.fit(X).predict(X)
+    far = pipe.fit(array()).predict(array())
+    assert isinstance(far, da.Array) and far.chunks == (array().chunks[0],)
+    np.testing.assert_array_equal(far.compute(), near)
+    pytest.importorskip("pyarrow")
+    files = write_predictions(pipe, array(), tmp_path / "labels")
+    found = np.concatenate([pd.read_parquet(file)["label"].to_numpy() for file in files])
+    np.testing.assert_array_equal(found, near)
+
+
+def test_shardwise_of_dask_collections():
+    rows = frame().compute()
+    step = Shardwise(StandardScaler()).fit(rows)
+    lazy = step.transform(frame())
+    assert (lazy.divisions, list(lazy.columns)) == (frame().divisions, NAMES)
+    with dask.config.set(scheduler="synchronous"):
+        pd.testing.assert_frame_equal(lazy.compute(), rows.sub(X.mean(0)).div(X.std(0)))
+        pd.testing.assert_frame_equal(step.inverse_transform(lazy).compute(), rows)
+        small = Shardwise().fit(X).transform(array(X.astype(np.float32)))
+        assert small.dtype == small.compute().dtype == np.float32
+        filled = Shardwise(FrozenEstimator(SimpleImputer().fit(X)))
+        holes = np.where(X > 0, X, np.nan)
+        back = filled.fit(X).transform(array(holes)).compute()
+        np.testing.assert_array_equal(back, SimpleImputer().fit(X).transform(holes))
+    with pytest.raises(ValueError, match="feature names"):
+        step.transform(frame()[NAMES[:2]])
+    with pytest.raises(ValueError, match="X has 2 features, but Shardwise"):
+        step.inverse_transform(array()[:, :2])
 
 
 # ------------------------------------------------------------------ what goes wrong

@@ -31,8 +31,9 @@ def lazy_rows(X, function: Callable):
     function : callable
         Takes a block, returns an array with one entry (or one row) a row. It says with
         ``function.block_rows`` how many rows a block has, with ``function.empty`` what no rows
-        give, with ``function.method`` which method's values these are, and with
-        ``function.columns`` which columns blocks must have (None if that is not known).
+        give, with ``function.names`` what the values are called in a DataFrame, with
+        ``function.columns`` which columns blocks must have (None if that is not known), and with
+        ``function.check`` whether a missing value is an error.
 
     Returns
     -------
@@ -74,7 +75,7 @@ def _values(part, function, number: int | None) -> np.ndarray:
     name = "a partition" if number is None else f"partition {number}"
     shard = _in_order(replace(as_shards([part])[0], name=name), function.columns)
     with single_threaded_blas():
-        blocks = shard.blocks(0, shard.n_rows, function.block_rows, check=True)
+        blocks = shard.blocks(0, shard.n_rows, function.block_rows, check=function.check)
         parts = [function(block) for block in blocks]
     return np.concatenate(parts) if parts else function.empty
 
@@ -94,7 +95,6 @@ def _in_order(shard: Shard, columns: tuple | None) -> Shard:
 def _frame_of(values, index, function):
     import pandas as pd
 
-    names = value_names(function.method, values)
     if values.ndim == 1:
-        return pd.Series(values, index=index, name=names[0])
-    return pd.DataFrame(values, index=index, columns=names)
+        return pd.Series(values, index=index, name=function.names[0])
+    return pd.DataFrame(values, index=index, columns=function.names)

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._compute import Workers, lazy_rows
+from .._compute import Workers, lazy_rows, value_names
 from .._em import Score, score_pass
 from .._shards import is_dask, is_sharded
 from .._validation import validated_columns, validated_shards
@@ -232,6 +232,8 @@ class RowValues:
     n_components: int
     columns: tuple | None = None  # names seen in fit
 
+    check = True  # for missing values
+
     def __call__(self, block):
         if block.X.shape[1] != self.n_features:
             raise ValueError(
@@ -244,6 +246,11 @@ class RowValues:
     def block_rows(self) -> int:
         """Rows of a block."""
         return self.kernel.block_rows
+
+    @property
+    def names(self) -> list[str]:
+        """What the values are called."""
+        return value_names(self.method, self.empty)
 
     @property
     def empty(self) -> np.ndarray:
