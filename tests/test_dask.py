@@ -4,8 +4,11 @@ A local cluster of two processes serves the whole module.
 """
 
 import contextlib
+import importlib
 import pickle
+import sys
 import threading
+import time
 import warnings
 
 import joblib
@@ -22,6 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from skdistmix import DistributedGMM, as_shards
 from skdistmix._compute import Workers, resolve_backend
 from skdistmix._compute._cluster import Cluster
+from skdistmix._shards import loaded
 from skdistmix.io import write_predictions
 from skdistmix.model_selection import FullData, neg_bic
 from skdistmix.preprocessing import Shardwise
@@ -284,6 +288,22 @@ def test_dask_in_lazy_dask_out(somewhere, whole, method):
     )
     pieces = getattr(whole, method)([dask.delayed(np.asarray)(X[:50]), dask.delayed(X[50:90])])
     np.testing.assert_allclose(np.concatenate(dask.compute(*pieces)), expected[:90])
+
+
+def test_a_module_that_another_thread_is_importing_is_awaited(tmp_path, monkeypatch):
+    (tmp_path / "slow_module.py").write_text(
+        "import time\nbegun = True\ntime.sleep(0.3)\ndone = True\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "slow_module", None)
+    assert loaded("slow_module") is None
+    monkeypatch.delitem(sys.modules, "slow_module")
+    thread = threading.Thread(target=importlib.import_module, args=["slow_module"])
+    thread.start()
+    while not hasattr(sys.modules.get("slow_module"), "begun"):
+        time.sleep(0.001)
+    assert loaded("slow_module").done
+    thread.join()
 
 
 def test_columns_of_delayed_frames_are_found_by_name(somewhere):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ __all__ = [
     "ScatteredShard",
     "computed",
     "is_dask",
+    "loaded",
     "lost_cluster",
     "on_workers",
     "partitions",
@@ -104,9 +106,14 @@ class ScatteredShard(Shard):
         return replace(self, chunks=tuple(None if c is None else next(values) for c in self.chunks))
 
 
+def loaded(name: str):
+    """A module if something has imported it; where another thread is about to, it is awaited."""
+    return None if sys.modules.get(name) is None else importlib.import_module(name)
+
+
 def is_future(X) -> bool:
     """Whether X is a future of Dask's distributed."""
-    distributed = sys.modules.get("distributed")
+    distributed = loaded("distributed")
     return distributed is not None and isinstance(X, distributed.Future)
 
 
@@ -114,7 +121,7 @@ def client_of(future):
     """The client of a future; one that came from another process gets the client of this one."""
     if future.client is None:
         try:
-            future.bind_client(sys.modules["distributed"].get_client())
+            future.bind_client(loaded("distributed").get_client())
         except ValueError as error:
             raise RuntimeError(
                 "The data are futures of a Dask cluster, and this process has no client of it. Fit "
@@ -125,13 +132,13 @@ def client_of(future):
 
 def is_dask(X) -> bool:
     """Whether X is a Dask collection, a delayed value or a future."""
-    dask = sys.modules.get("dask")
+    dask = loaded("dask")
     return is_future(X) or (dask is not None and dask.is_dask_collection(X))
 
 
 def is_delayed(X) -> bool:
     """Whether X is one delayed value."""
-    module = sys.modules.get("dask.delayed")
+    module = loaded("dask.delayed")
     return module is not None and isinstance(X, module.Delayed)
 
 
@@ -178,7 +185,7 @@ def partitions(X, client=None) -> tuple[list, object]:
 
 
 def _found_client(X):
-    distributed = sys.modules.get("distributed")
+    distributed = loaded("distributed")
     if distributed is None:
         return None
     for part in X if isinstance(X, (list, tuple)) else [X]:
