@@ -4,6 +4,7 @@ A local cluster of two processes serves the whole module.
 """
 
 import contextlib
+import gc
 import importlib
 import pickle
 import sys
@@ -492,6 +493,29 @@ def test_the_message_of_a_worker_reaches_the_user(client):
         fit(as_shards(array()).map(refuse, n_features=3))
 
 
+def test_a_fit_that_fails_leaves_nothing_on_the_cluster(client):
+    def n_tasks(dask_scheduler):
+        return len(dask_scheduler.tasks)
+
+    for bad in (array().map_blocks(refuse, dtype=float, meta=np.empty((0, 0))), None):
+        with pytest.raises(RuntimeError, match="the disk of this worker is full"):
+            fit(bad if bad is not None else as_shards(array()).map(refuse, n_features=3))
+        deadline = time.monotonic() + 20
+        while client.run_on_scheduler(n_tasks) and time.monotonic() < deadline:
+            gc.collect()
+            time.sleep(0.05)
+        assert client.run_on_scheduler(n_tasks) == 0
+
+
+def test_a_client_that_cannot_be_used(client):
+    with pytest.raises(TypeError, match=r"must be a distributed.Client .* got 'tcp:"):
+        as_shards(array(), client="tcp://127.0.0.1:8786")
+    closed = distributed.Client(client.cluster, set_as_default=False)
+    closed.close()
+    with pytest.raises(RuntimeError, match=r"client or its cluster was closed"):
+        as_shards(array(), client=closed)
+
+
 def test_a_client_that_closes_in_mid_fit_is_said_clearly(monkeypatch):
     client = distributed.Client(
         n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
@@ -529,5 +553,5 @@ def test_rows_that_are_lost_with_a_worker_are_told_from_a_closed_client():
         shards = as_shards(client.scatter([X[:4000], X[4000:]]))
         client.retire_workers([client.cluster.workers[0].address], remove=True, close_workers=True)
         client.cancel([shard.part for shard in shards], force=True)
-        with pytest.raises(RuntimeError, match=r"worker was lost.*Send them again"):
+        with pytest.raises(RuntimeError, match=r"are gone, because the worker.*Send them again"):
             fit(shards)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from ._shard import Shard
 __all__ = [
     "DaskShard",
     "ScatteredShard",
+    "cancelled_if_it_fails",
     "computed",
     "is_dask",
     "loaded",
@@ -179,9 +180,15 @@ def partitions(X, client=None) -> tuple[list, object]:
     client = client or _found_client(X)
     if client is None:
         return parts, None
-    # One graph for all of them: what partitions share is computed once.
-    computed = iter(client.compute([p for p in parts if not is_future(p)]))
-    return [p if is_future(p) else next(computed) for p in parts], client
+    if getattr(client, "asynchronous", True):
+        raise TypeError(
+            f"client must be a distributed.Client that is not asynchronous, got {client!r}: give "
+            "distributed.Client(address)."
+        )
+    with lost_cluster(client):
+        # One graph for all of them: what partitions share is computed once.
+        loading = iter(client.compute([p for p in parts if not is_future(p)]))
+    return [p if is_future(p) else next(loading) for p in parts], client
 
 
 def _found_client(X):
@@ -201,7 +208,29 @@ def _found_client(X):
 def on_workers(client, function: Callable, parts: list) -> list:
     """``function(part)`` for every part, where the part is."""
     with lost_cluster(client):
-        return client.gather(client.map(function, parts, pure=False))
+        return gathered(client, client.map(function, parts, pure=False))
+
+
+def gathered(client, futures: list) -> list:
+    """The values of futures of our own making."""
+    with cancelled_if_it_fails(client, futures):
+        return client.gather(futures)
+
+
+@contextmanager
+def cancelled_if_it_fails(client, futures: list) -> Iterator[None]:
+    """Cancels futures on an error, those too that are added to the list meanwhile.
+
+    Dask keeps the error as long as its future lives, and with the traceback all that was in sight:
+    the future itself, and the partitions on the workers.
+    """
+    try:
+        yield
+    except BaseException:
+        if client.status == "running":
+            with suppress(Exception):  # the first error is the one to tell
+                client.cancel(futures)
+        raise
 
 
 def computed(values: list, X) -> list:
@@ -212,7 +241,7 @@ def computed(values: list, X) -> list:
 
         return list(dask.compute(*values))
     with lost_cluster(client):
-        return client.gather(client.compute(values))
+        return gathered(client, client.compute(values))
 
 
 @contextmanager
@@ -240,9 +269,9 @@ def lost_cluster(client) -> Iterator[None]:
             raise
         if isinstance(error, cancelled) and running:
             raise RuntimeError(
-                "A Dask worker was lost, and with it rows that had been sent to it and that Dask "
-                f"cannot compute again ({type(error).__name__}: {error}). Send them again, or give "
-                "a Dask collection, whose partitions are computed anew on another worker."
+                "Rows that had been sent to a Dask worker are gone, because the worker was lost or "
+                f"their futures were cancelled ({type(error).__name__}: {error}). Send them again, "
+                "or give a Dask collection, whose partitions are computed anew on another worker."
             ) from error
         raise RuntimeError(
             "The Dask client or its cluster was closed before the work was done "
