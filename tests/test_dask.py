@@ -144,6 +144,10 @@ def test_weights_in_every_form(somewhere, weighted):
         (array(), np.split(W, [1700, 3400, 5100])),
         (frame(), series),
         (frame(), W),
+        (
+            as_shards(dd.from_pandas(frame().compute().assign(w=W), npartitions=5), columns=NAMES),
+            "w",
+        ),
     ]
     for data, weights in pairs:
         assert_same_model(fit(data, weights), weighted)

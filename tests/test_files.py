@@ -350,6 +350,7 @@ def test_weights_from_files_and_columns(parquet, tmp_path):
         "w",
         str(tmp_path / "w*.npy"),
         paths,
+        [paths[0], W[2000:]],
         tmp_path / "all.npy",
         W,
         np.split(W, cut),

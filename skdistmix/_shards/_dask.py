@@ -31,6 +31,7 @@ class DaskShard(Shard):
 
     part: object = field(kw_only=True)
     one_shard: Callable = field(kw_only=True)  # from what a partition holds to a shard
+    available: tuple | None = field(default=None, kw_only=True)  # all columns of a DataFrame
 
     def local(self, part=None) -> Shard:
         """The rows in this process; `part` is given where it is there already."""

@@ -230,7 +230,7 @@ def dask_shards(X, client, columns=None, n_columns: int | None = None) -> Shards
             raise ValueError(f"{name} holds values of dtype {fact.dtype}: expected numbers.")
         names = fact.columns if n_columns is None else None
         shards.append(
-            DaskShard(fact.shape[0], fact.shape[1], name, names, part=part, one_shard=one_shard)
+            DaskShard(*fact.shape, name, names, part=part, one_shard=one_shard, available=names)
         )
     return Shards(_agree(_with_columns(shards, columns)))
 
