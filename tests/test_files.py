@@ -274,6 +274,13 @@ def test_an_array_on_disk_without_chunks_is_read_from_anywhere():
     assert same(fit(data), fit(X))
 
 
+def test_a_zarr_array_that_shrinks_later(zarr_array):
+    gmm, shards = fit(X), as_shards([zarr_array])
+    zarr_array.resize((4000, 3))
+    with pytest.raises(ValueError, match="shard 0 is not the file any more"):
+        gmm.predict(shards)
+
+
 def test_zarr_that_is_no_table_of_numbers(zarr_array, tmp_path):
     zarr = pytest.importorskip("zarr")
     cube = zarr.open(str(tmp_path / "cube.zarr"), mode="w", shape=(3, 3, 3), dtype=float)

@@ -305,6 +305,8 @@ class ZarrShard(Shard):
         while row < end:
             last = min(row - row % self.chunk_rows + step, end)
             X = np.asarray(source[row:last])
+            if len(X) < last - row:
+                raise _changed(self.name)
             for first in range(0, len(X), rows):
                 yield X[first : first + rows]
             row = last

@@ -234,11 +234,23 @@ class MappedShard(Shard):
     function: Callable = field(kw_only=True)
 
     def read(self, start, stop):
-        return np.asarray(self.function(self.source.read(start, stop)))
+        return self._mapped(self.source.read(start, stop))
 
     def reads(self, start, stop, rows):
         for X in self.source.reads(start, stop, rows):
-            yield np.asarray(self.function(X))
+            yield self._mapped(X)
+
+    def _mapped(self, X):
+        X = X.view()
+        X.flags.writeable = False  # it may be the user's own array, and is read many times
+        result = np.asarray(self.function(X))
+        if result.shape != (len(X), self.n_features) or result.dtype.kind not in "fiub":
+            raise ValueError(
+                f"{self.name}: the function given to map made an array of shape {result.shape} and "
+                f"dtype {result.dtype} of one of shape {X.shape}. It must give numbers, and for "
+                f"each row one of {self.n_features} column(s)."
+            )
+        return result
 
     def with_columns(self, columns):
         picks = [self.columns.index(column) for column in columns]

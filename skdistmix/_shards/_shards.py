@@ -80,7 +80,8 @@ class Shards(Sequence):
         Parameters
         ----------
         function : callable
-            Takes an array of shape (m, n_features), returns one of shape (m, `n_features`).
+            Takes an array of shape (m, n_features), which it must not change, and returns one of
+            shape (m, `n_features`).
         n_features : int
             Number of columns that `function` returns.
         columns : sequence of str, optional
