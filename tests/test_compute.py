@@ -87,6 +87,17 @@ def test_processes_really_run_and_temporary_files_go(tmp_path, monkeypatch):
     assert not [p for p in tmp_path.iterdir() if p.name.endswith("-skdistmix")]
 
 
+def test_mapped_files_are_not_copied_for_processes(tmp_path, monkeypatch):
+    monkeypatch.setenv("JOBLIB_TEMP_FOLDER", str(tmp_path))
+    np.save(tmp_path / "x.npy", np.tile(X, (3, 1)))
+    files = as_shards([tmp_path / "x.npy"])
+    for function, n_copies in ((np.negative, 0), (lambda rows: -rows, 1)):  # no pickle of a lambda
+        with joblib.parallel_config("loky", n_jobs=2), Workers(None) as workers:
+            mapped = files.map(function, n_features=3)
+            np.testing.assert_array_equal(workers.map_reduce(total, mapped), -3 * X.sum(axis=0))
+            assert len(list(tmp_path.glob("*-skdistmix/*"))) == n_copies
+
+
 def test_small_shards_share_blocks():
     sizes = []
 

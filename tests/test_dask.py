@@ -4,8 +4,12 @@ A local cluster of two processes serves the whole module.
 """
 
 import contextlib
+import gc
+import importlib
 import pickle
+import sys
 import threading
+import time
 import warnings
 
 import joblib
@@ -13,11 +17,16 @@ import numpy as np
 import pytest
 from conftest import make_blobs
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skdistmix import DistributedGMM, as_shards
 from skdistmix._compute import Workers, resolve_backend
 from skdistmix._compute._cluster import Cluster
+from skdistmix._shards import loaded
 from skdistmix.io import write_predictions
 from skdistmix.model_selection import FullData, neg_bic
 from skdistmix.preprocessing import Shardwise
@@ -135,6 +144,10 @@ def test_weights_in_every_form(somewhere, weighted):
         (array(), np.split(W, [1700, 3400, 5100])),
         (frame(), series),
         (frame(), W),
+        (
+            as_shards(dd.from_pandas(frame().compute().assign(w=W), npartitions=5), columns=NAMES),
+            "w",
+        ),
     ]
     for data, weights in pairs:
         assert_same_model(fit(data, weights), weighted)
@@ -151,6 +164,12 @@ def test_bad_weights_name_the_partition(somewhere):
         fit(array(), da.from_array(W, chunks=3000))
     with pytest.raises(ValueError, match="no such column"):
         fit(frame(), "w")
+
+
+def test_weights_are_one_column(somewhere, weighted):
+    assert_same_model(fit(array(), da.from_array(W[:, None], chunks=(1700, 1))), weighted)
+    with pytest.raises(ValueError, match=r"partition 0 of sample_weight has shape \(1700, 2\)"):
+        fit(array(), da.from_array(np.stack([W, W], 1), chunks=(1700, 2)))
 
 
 def test_empty_partitions_are_skipped(somewhere, whole):
@@ -276,6 +295,32 @@ def test_dask_in_lazy_dask_out(somewhere, whole, method):
     np.testing.assert_allclose(np.concatenate(dask.compute(*pieces)), expected[:90])
 
 
+def test_a_module_that_another_thread_is_importing_is_awaited(tmp_path, monkeypatch):
+    (tmp_path / "slow_module.py").write_text(
+        "import time\nbegun = True\ntime.sleep(0.3)\ndone = True\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "slow_module", None)
+    assert loaded("slow_module") is None
+    monkeypatch.delitem(sys.modules, "slow_module")
+    thread = threading.Thread(target=importlib.import_module, args=["slow_module"])
+    thread.start()
+    while not hasattr(sys.modules.get("slow_module"), "begun"):
+        time.sleep(0.001)
+    assert loaded("slow_module").done
+    thread.join()
+
+
+def test_columns_of_delayed_frames_are_found_by_name(somewhere):
+    rows = pd.DataFrame(X, columns=NAMES)
+    named = fit(rows)
+    swapped, other = (dask.delayed(part) for part in (rows[["c", "a", "b"]], rows.add_prefix("x")))
+    (labels,) = named.predict([swapped])
+    np.testing.assert_array_equal(labels.compute(), named.predict(rows))
+    with pytest.raises(ValueError, match=r"columns \['xa', .*fitted to \['a', 'b', 'c'\]"):
+        named.predict(other).compute()
+
+
 def test_criteria_of_dask_data(somewhere):
     gmm = DistributedGMM(3, random_state=0, tol="likelihood", max_iter=500).fit(X)
     for method in ("score", "bic", "aic", "icl"):
@@ -290,20 +335,29 @@ def test_predictions_are_written_by_the_workers(somewhere, whole, tmp_path):
     np.testing.assert_array_equal(found, whole.predict(X))
 
 
+def test_predictions_are_written_on_the_cluster_that_has_the_rows(client, whole, tmp_path):
+    pytest.importorskip("pyarrow")
+    held = client.persist(array())
+    with distributed.Client(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
+    ) as other:
+        with other.as_current():
+            files = write_predictions(whole, held, tmp_path / "labels")
+    assert len(files) == 4
+
+
 # ------------------------------------------------------------------ beside others
 
 
 def test_scaling_and_pca_of_dask_ml_in_a_pipeline(client):
     pytest.importorskip("dask_ml")
     from dask_ml.decomposition import PCA
-    from dask_ml.preprocessing import StandardScaler
+    from dask_ml.preprocessing import StandardScaler as FarScaler
     from sklearn.decomposition import PCA as LocalPCA
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler as LocalScaler
 
     data = array()
-    far = make_pipeline(StandardScaler(), PCA(2, random_state=0, svd_solver="full"), given_labels())
-    near = make_pipeline(LocalScaler(), LocalPCA(2, svd_solver="full"), given_labels())
+    far = make_pipeline(FarScaler(), PCA(2, random_state=0, svd_solver="full"), given_labels())
+    near = make_pipeline(StandardScaler(), LocalPCA(2, svd_solver="full"), given_labels())
     far.fit(data), near.fit(X)
     # The axes of a PCA may point either way, which changes no density.
     assert far[-1].lower_bound_ == pytest.approx(near[-1].lower_bound_, rel=1e-8)
@@ -366,6 +420,39 @@ def test_shardwise_does_not_bring_all_rows_here(client):
         Shardwise().fit(array())
 
 
+def test_a_pipeline_with_shardwise_stays_lazy(somewhere, tmp_path):
+    scaled = FrozenEstimator(StandardScaler().fit(X))
+    pipe = make_pipeline(Shardwise(scaled), given_labels())
+    near = pipe.fit(X).predict(X)
+    far = pipe.fit(array()).predict(array())
+    assert isinstance(far, da.Array) and far.chunks == (array().chunks[0],)
+    np.testing.assert_array_equal(far.compute(), near)
+    pytest.importorskip("pyarrow")
+    files = write_predictions(pipe, array(), tmp_path / "labels")
+    found = np.concatenate([pd.read_parquet(file)["label"].to_numpy() for file in files])
+    np.testing.assert_array_equal(found, near)
+
+
+def test_shardwise_of_dask_collections():
+    rows = frame().compute()
+    step = Shardwise(StandardScaler()).fit(rows)
+    lazy = step.transform(frame())
+    assert (lazy.divisions, list(lazy.columns)) == (frame().divisions, NAMES)
+    with dask.config.set(scheduler="synchronous"):
+        pd.testing.assert_frame_equal(lazy.compute(), rows.sub(X.mean(0)).div(X.std(0)))
+        pd.testing.assert_frame_equal(step.inverse_transform(lazy).compute(), rows)
+        small = Shardwise().fit(X).transform(array(X.astype(np.float32)))
+        assert small.dtype == small.compute().dtype == np.float32
+        filled = Shardwise(FrozenEstimator(SimpleImputer().fit(X)))
+        holes = np.where(X > 0, X, np.nan)
+        back = filled.fit(X).transform(array(holes)).compute()
+        np.testing.assert_array_equal(back, SimpleImputer().fit(X).transform(holes))
+    with pytest.raises(ValueError, match="feature names"):
+        step.transform(frame()[NAMES[:2]])
+    with pytest.raises(ValueError, match="X has 2 features, but Shardwise"):
+        step.inverse_transform(array()[:, :2])
+
+
 # ------------------------------------------------------------------ what goes wrong
 
 
@@ -410,6 +497,29 @@ def test_the_message_of_a_worker_reaches_the_user(client):
         fit(as_shards(array()).map(refuse, n_features=3))
 
 
+def test_a_fit_that_fails_leaves_nothing_on_the_cluster(client):
+    def n_tasks(dask_scheduler):
+        return len(dask_scheduler.tasks)
+
+    for bad in (array().map_blocks(refuse, dtype=float, meta=np.empty((0, 0))), None):
+        with pytest.raises(RuntimeError, match="the disk of this worker is full"):
+            fit(bad if bad is not None else as_shards(array()).map(refuse, n_features=3))
+        deadline = time.monotonic() + 20
+        while client.run_on_scheduler(n_tasks) and time.monotonic() < deadline:
+            gc.collect()
+            time.sleep(0.05)
+        assert client.run_on_scheduler(n_tasks) == 0
+
+
+def test_a_client_that_cannot_be_used(client):
+    with pytest.raises(TypeError, match=r"must be a distributed.Client .* got 'tcp:"):
+        as_shards(array(), client="tcp://127.0.0.1:8786")
+    closed = distributed.Client(client.cluster, set_as_default=False)
+    closed.close()
+    with pytest.raises(RuntimeError, match=r"client or its cluster was closed"):
+        as_shards(array(), client=closed)
+
+
 def test_a_client_that_closes_in_mid_fit_is_said_clearly(monkeypatch):
     client = distributed.Client(
         n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
@@ -435,3 +545,17 @@ def test_a_client_that_closes_in_mid_fit_is_said_clearly(monkeypatch):
     finally:
         client.close()
         client.cluster.close()
+
+
+def test_rows_that_are_lost_with_a_worker_are_told_from_a_closed_client():
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        shards = as_shards(client.scatter([X[:4000], X[4000:]]))
+        client.retire_workers([client.cluster.workers[0].address], remove=True, close_workers=True)
+        client.cancel([shard.part for shard in shards], force=True)
+        with pytest.raises(RuntimeError, match=r"are gone, because the worker.*Send them again"):
+            fit(shards)

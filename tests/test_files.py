@@ -90,6 +90,11 @@ def test_columns_are_chosen_and_ordered(parquet):
         as_shards(folder, columns="a")
     with pytest.raises(ValueError, match="no column names"):
         as_shards([X], columns=["a"])
+    for columns in ([], ["a", "a"]):
+        with pytest.raises(ValueError, match="must name each feature once"):
+            as_shards(folder, columns=columns)
+    with pytest.raises(ValueError, match=r"several columns of the name\(s\) \['a'\]"):
+        as_shards(pd.DataFrame(X, columns=["a", "a", "b"]), columns=["a", "b"])
 
 
 def test_names_are_noted_and_checked(parquet):
@@ -173,6 +178,25 @@ def test_folders_empty_files_and_natural_order(parquet):
         as_shards(folder)
 
 
+def test_a_pattern_of_folders_stands_for_the_files_in_them(parquet, tmp_path):
+    parquet(frame(X[:5]), frame(X[5:9]), names=["part-01.parquet", "part-1.parquet"])
+    assert as_shards(str(tmp_path / "fol*")).sizes == [5, 4]
+    with pytest.raises(ValueError, match="No file matches"):
+        as_shards(str(tmp_path / "none*"))
+
+
+def test_a_path_taken_apart_by_a_search(parquet, tmp_path, monkeypatch):
+    path = str(parquet(frame()))
+    with pytest.raises(ValueError, match=r"list of letters .*as_shards\(path\)"):
+        fit(list(path[1:9]))
+    for name in "AB":
+        np.save(tmp_path / f"{name}.npy", X)
+        (tmp_path / name).mkdir()
+        (tmp_path / f"{name}.npy").rename(tmp_path / name / "x.npy")
+    monkeypatch.chdir(tmp_path)
+    assert as_shards(["A", "B"]).sizes == [5000, 5000]
+
+
 def test_damaged_files(parquet):
     folder = parquet(frame())
     (folder / "part-1.parquet").write_bytes(b"PAR1 and no more")
@@ -228,6 +252,33 @@ def test_zarr_arrays_and_paths(zarr_array, tmp_path):
     with joblib.parallel_config("loky", n_jobs=2):
         for form in (zarr_array, tmp_path / "x.zarr"):
             assert same(fit(form), whole)
+
+
+def test_an_array_on_disk_without_chunks_is_read_from_anywhere():
+    class Dataset:  # as h5py keeps it by default
+        shape, ndim, dtype, chunks = X.shape, 2, X.dtype, None
+        most = 0
+
+        def __getitem__(self, rows):
+            self.most = max(self.most, rows.stop - rows.start)
+            return X[rows]
+
+    Dataset.__module__ = "h5py._hl.dataset"
+    data = Dataset()
+    assert as_shards(data).sizes == [1000] * 5
+    assert as_shards(data, n_shards=2).sizes == [2500, 2500]
+    np.testing.assert_array_equal(
+        np.concatenate(list(as_shards([data])[0].reads(3, 5000, 700))), X[3:]
+    )
+    assert data.most == 700
+    assert same(fit(data), fit(X))
+
+
+def test_a_zarr_array_that_shrinks_later(zarr_array):
+    gmm, shards = fit(X), as_shards([zarr_array])
+    zarr_array.resize((4000, 3))
+    with pytest.raises(ValueError, match="shard 0 is not the file any more"):
+        gmm.predict(shards)
 
 
 def test_zarr_that_is_no_table_of_numbers(zarr_array, tmp_path):
@@ -306,6 +357,7 @@ def test_weights_from_files_and_columns(parquet, tmp_path):
         "w",
         str(tmp_path / "w*.npy"),
         paths,
+        [paths[0], W[2000:]],
         tmp_path / "all.npy",
         W,
         np.split(W, cut),

@@ -101,6 +101,37 @@ def test_what_exists_is_kept_unless_told_otherwise(gmm, tmp_path):
         write_predictions(gmm, X, folder, overwrite=True)
 
 
+def test_no_folder_is_replaced_that_holds_other_things(gmm, tmp_path):
+    data, files = tmp_path / "data", [tmp_path / "data" / f"{i}.parquet" for i in range(2)]
+    data.mkdir()
+    for file in files:
+        pd.DataFrame(X).rename(columns=str).to_parquet(file)
+    named = DistributedGMM(3, random_state=0).fit(data)
+    for form in (data, files, as_shards(data).map(np.copy, 3, columns=list("012"))):
+        with pytest.raises(FileExistsError, match=r"holds shard 0 .*which is read"):
+            write_predictions(named, form, data, overwrite=True)
+    (data / "notes.txt").write_text("of value")
+    with pytest.raises(FileExistsError, match=r"holds 'notes.txt'"):
+        write_predictions(gmm, [X], data, overwrite=True)
+    assert sorted(os.listdir(data)) == ["0.parquet", "1.parquet", "notes.txt"]
+
+
+def test_what_was_there_is_put_back_if_the_new_cannot_take_its_place(gmm, tmp_path, monkeypatch):
+    (file,) = write_predictions(gmm, X, tmp_path / "out.parquet")
+    replace = os.replace
+
+    def refusing(source, target):
+        if source.endswith("new"):
+            raise PermissionError("not here")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refusing)
+    with pytest.raises(PermissionError):
+        write_predictions(gmm, X[:5], file, overwrite=True)
+    assert os.listdir(tmp_path) == ["out.parquet"]
+    assert len(pd.read_parquet(file)) == len(X)
+
+
 def test_nothing_half_written_is_left(gmm, tmp_path):
     bad = X.copy()
     bad[-1] = np.nan

@@ -160,6 +160,17 @@ def test_integer_weights_are_repeated_rows(pieces):
     assert_allclose(Shardwise().fit(weighted).transformer_.scale_, expected.scale_, rtol=1e-12)
 
 
+def test_a_column_of_weights_reaches_the_step_after(pieces):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(np.concatenate(pieces)).rename(columns=str)
+    names, w = list(frame.columns), np.arange(len(frame)) % 3
+    shards = as_shards(frame.assign(w=w), columns=names)
+    pipe = make_pipeline(Shardwise(), DistributedGMM(2, tol=1e-2, random_state=0))
+    by_name = clone(pipe).fit(shards, distributedgmm__sample_weight="w")[-1]
+    by_value = pipe.fit(shards, distributedgmm__sample_weight=w)[-1]
+    assert_allclose(by_name.means_, by_value.means_, rtol=1e-9)
+
+
 def test_weights_that_the_transformer_cannot_take(pieces):
     weights = [np.ones(len(piece)) for piece in pieces]
     with pytest.raises(TypeError, match=r"IncrementalPCA.* takes no weights"):

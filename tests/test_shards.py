@@ -90,6 +90,46 @@ def test_map_sees_rows_through_a_function():
     np.testing.assert_array_equal(rows_of(doubled), 2 * X[:, :2])
 
 
+def keep_every_second(rows):
+    return rows[::2]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [keep_every_second, lambda rows: rows[:, :2], lambda rows: rows[:, 0], lambda r: r.astype(str)],
+)
+def test_a_map_that_does_not_keep_rows_or_columns_is_refused(function):
+    mapped = as_shards([X]).map(function, n_features=3)
+    gmm = DistributedGMM(random_state=0).fit(X)
+    for method in (gmm.fit, gmm.predict):
+        with pytest.raises(ValueError, match=r"shard 0: the function given to map made .*dtype"):
+            method(mapped)
+
+
+def test_a_map_cannot_change_the_rows():
+    own = X.copy()
+    with pytest.raises(ValueError, match="read-only"):
+        as_shards(own).map(lambda rows: np.multiply(rows, 2, out=rows), 3)[0].read(0, 5)
+    np.testing.assert_array_equal(own, X)
+
+
+def test_columns_of_mapped_shards_are_chosen_and_put_in_order():
+    frame = pd.DataFrame(X[:, :2], columns=["a", "b"])
+    mapped = as_shards(frame, n_shards=1).map(np.negative, n_features=2, columns=["u", "v"])
+    chosen = as_shards(mapped, columns=["v"])
+    assert (chosen.n_features, chosen.columns) == (1, ("v",))
+    np.testing.assert_array_equal(chosen[0].read(0, len(X)), -X[:, [1]])
+    swapped = as_shards(frame[["b", "a"]], n_shards=1).map(np.negative, 2, columns=["v", "u"])
+    with pytest.warns(UserWarning, match="another order"):
+        both = as_shards([mapped[0], swapped[0]])
+    np.testing.assert_array_equal(both[1].read(0, len(X)), -X[:, :2])
+
+
+def test_shards_are_described_without_their_rows():
+    for shard in (as_shards(X)[0], as_shards([pd.DataFrame(X)]).with_weights(np.ones(len(X)))[0]):
+        assert len(repr(shard)) < 120
+
+
 def test_zero_weights_leave_rows_out_and_keep_indices():
     w = np.ones(len(X))
     w[::3] = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from contextlib import contextmanager
 from functools import lru_cache
@@ -10,6 +9,8 @@ from functools import lru_cache
 import joblib
 from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
+
+from .._shards import loaded
 
 __all__ = ["dask_client_of_backend", "in_dask_worker", "resolve_backend", "single_threaded_blas"]
 
@@ -32,7 +33,7 @@ def resolve_backend(n_jobs: int | None) -> tuple[bool, int]:
 
 def in_dask_worker() -> bool:
     """Whether this is a task on a worker of a Dask cluster."""
-    distributed = sys.modules.get("distributed")
+    distributed = loaded("distributed")
     if distributed is None:
         return False
     try:

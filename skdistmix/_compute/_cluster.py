@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
@@ -14,9 +15,9 @@ from .._shards import (
     ScatteredShard,
     Shard,
     Shards,
+    cancelled_if_it_fails,
     lost_cluster,
     read_rows,
-    travels,
 )
 from ._backend import in_dask_worker, single_threaded_blas
 from ._tasks import FAN_IN, Piece, Task, TreeSum, cut_tasks, reduce_body, rows_body, tree_of
@@ -59,7 +60,7 @@ class Cluster:
 
     def map_reduce(self, function: Callable, shards: Shards, block_rows: int, check: bool):
         """As ``Workers.map_reduce``."""
-        with lost_cluster(self.client):
+        with self._round():
             sums = self._map(_reduced_unit, function, shards, block_rows, check)
             whole = [future for future, is_whole in sums if is_whole]
             rest = next((future for future, is_whole in sums if not is_whole), None)
@@ -68,13 +69,21 @@ class Cluster:
 
     def map_rows(self, consume: Callable, function, shards, block_rows, check) -> None:
         """As ``Workers.map_rows``: calls `consume` with the values of each unit, in order."""
-        with lost_cluster(self.client):
+        with self._round():
             parts = self._map(_rows_of_unit, function, shards, block_rows, check)
             for values in self._working.gather([future for future, _ in parts]):
                 consume(values)
 
+    @contextmanager
+    def _round(self) -> Iterator[None]:
+        self._futures = []
+        with lost_cluster(self.client), cancelled_if_it_fails(self._working, self._futures):
+            yield
+        self._futures = []
+
     def _add(self, *futures):
-        return self._working.submit(_sum, *futures, pure=False)
+        self._futures.append(self._working.submit(_sum, *futures, pure=False))
+        return self._futures[-1]
 
     def _map(self, body, function, shards, block_rows, check) -> list[tuple]:
         """A future for each unit, and whether the unit has its full number of tasks."""
@@ -86,6 +95,7 @@ class Cluster:
             body, [sent] * len(units), [u.light() for u in units], [u.held for u in units],
             pure=False,
         )  # fmt: skip
+        self._futures += futures
         return list(zip(futures, [u.is_whole for u in units]))
 
     def _located(self, shards: Shards) -> Shards:
@@ -102,7 +112,7 @@ class Cluster:
             column = weight.reshape(-1, 1)
             name = f"sample_weight of {shard.name}"
             weight = self._scattered(ArrayShard(len(column), 1, name, None, array=column))
-        if travels(shard) or shard.client is not None:
+        if shard.travels or shard.client is not None:
             return replace(shard, weight=weight)
         return replace(self._scattered(shard), weight=weight)
 

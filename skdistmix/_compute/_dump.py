@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .._shards import NpyShard, Shard, Shards, npy_shard, travels
+from .._shards import NpyShard, Shard, Shards, npy_shard
 
 __all__ = ["dump_shards"]
 
@@ -18,9 +18,9 @@ def dump_shards(shards: Shards, prefix: str) -> Shards:
 
     def on_disk(index: int, shard: Shard) -> Shard:
         weight = shard.weight
-        if weight is not None and not travels(weight):
+        if weight is not None and not (isinstance(weight, Shard) and weight.travels):
             weight = _written(weight, f"{prefix}-weight-{index}.npy", shard.name)
-        if travels(shard):
+        if shard.travels:
             return replace(shard, weight=weight)
         written = _written(shard, f"{prefix}-{index}.npy", shard.name)
         return replace(written, columns=shard.columns, weight=weight)

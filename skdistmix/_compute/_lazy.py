@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .._shards import as_shards, is_array, is_collection
+from .._shards import Shard, as_shards, is_array, is_collection
 from ._backend import single_threaded_blas
 
 __all__ = ["VALUE_NAMES", "lazy_rows", "value_names"]
@@ -31,7 +31,9 @@ def lazy_rows(X, function: Callable):
     function : callable
         Takes a block, returns an array with one entry (or one row) a row. It says with
         ``function.block_rows`` how many rows a block has, with ``function.empty`` what no rows
-        give, and with ``function.method`` which method's values these are.
+        give, with ``function.names`` what the values are called in a DataFrame, with
+        ``function.columns`` which columns blocks must have (None if that is not known), and with
+        ``function.check`` whether a missing value is an error.
 
     Returns
     -------
@@ -71,17 +73,28 @@ def _frame_of_part(part, function, partition_info=None):
 
 def _values(part, function, number: int | None) -> np.ndarray:
     name = "a partition" if number is None else f"partition {number}"
-    shard = replace(as_shards([part])[0], name=name)
+    shard = _in_order(replace(as_shards([part])[0], name=name), function.columns)
     with single_threaded_blas():
-        blocks = shard.blocks(0, shard.n_rows, function.block_rows, check=True)
+        blocks = shard.blocks(0, shard.n_rows, function.block_rows, check=function.check)
         parts = [function(block) for block in blocks]
     return np.concatenate(parts) if parts else function.empty
+
+
+def _in_order(shard: Shard, columns: tuple | None) -> Shard:
+    """The shard with its columns in order; only here are those of a delayed DataFrame seen."""
+    if columns is None or shard.columns is None or shard.columns == columns:
+        return shard
+    if sorted(map(str, shard.columns)) != sorted(columns):
+        raise ValueError(
+            f"{shard.name} has the columns {list(shard.columns)}, but the model was fitted to "
+            f"{list(columns)}: the names must be the same."
+        )
+    return shard.with_columns(columns)
 
 
 def _frame_of(values, index, function):
     import pandas as pd
 
-    names = value_names(function.method, values)
     if values.ndim == 1:
-        return pd.Series(values, index=index, name=names[0])
-    return pd.DataFrame(values, index=index, columns=names)
+        return pd.Series(values, index=index, name=function.names[0])
+    return pd.DataFrame(values, index=index, columns=function.names)

@@ -4,8 +4,17 @@ A :class:`Shard` knows its shape and reads row ranges; :class:`Shards` is the li
 them that the rest of the package works on. Nothing here knows what is done with the rows.
 """
 
-from ._dask import ScatteredShard, is_array, is_collection, is_dask, lost_cluster
-from ._files import NpyShard, is_zarr, npy_shard, travels
+from ._dask import (
+    ScatteredShard,
+    cancelled_if_it_fails,
+    computed,
+    is_array,
+    is_collection,
+    is_dask,
+    loaded,
+    lost_cluster,
+)
+from ._files import NpyShard, is_zarr, npy_shard
 from ._input import as_shards, cut_rows, is_frame, is_sharded, refuse_unusable
 from ._read import ReadAhead, read_rows
 from ._shard import ArrayShard, Block, FrameShard, Shard
@@ -21,6 +30,8 @@ __all__ = [
     "Shard",
     "Shards",
     "as_shards",
+    "cancelled_if_it_fails",
+    "computed",
     "cut_rows",
     "is_array",
     "is_collection",
@@ -28,10 +39,10 @@ __all__ = [
     "is_frame",
     "is_sharded",
     "is_zarr",
+    "loaded",
     "lost_cluster",
     "npy_shard",
     "read_rows",
     "refuse_unusable",
     "split_rows",
-    "travels",
 ]

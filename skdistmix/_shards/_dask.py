@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ._shard import Shard
 
-__all__ = ["DaskShard", "ScatteredShard", "is_dask", "lost_cluster", "on_workers", "partitions"]
+__all__ = [
+    "DaskShard",
+    "ScatteredShard",
+    "cancelled_if_it_fails",
+    "computed",
+    "is_dask",
+    "loaded",
+    "lost_cluster",
+    "on_workers",
+    "partitions",
+]
 
 
 @dataclass(frozen=True)
@@ -20,6 +31,7 @@ class DaskShard(Shard):
 
     part: object = field(kw_only=True)
     one_shard: Callable = field(kw_only=True)  # from what a partition holds to a shard
+    available: tuple | None = field(default=None, kw_only=True)  # all columns of a DataFrame
 
     def local(self, part=None) -> Shard:
         """The rows in this process; `part` is given where it is there already."""
@@ -96,9 +108,14 @@ class ScatteredShard(Shard):
         return replace(self, chunks=tuple(None if c is None else next(values) for c in self.chunks))
 
 
+def loaded(name: str):
+    """A module if something has imported it; where another thread is about to, it is awaited."""
+    return None if sys.modules.get(name) is None else importlib.import_module(name)
+
+
 def is_future(X) -> bool:
     """Whether X is a future of Dask's distributed."""
-    distributed = sys.modules.get("distributed")
+    distributed = loaded("distributed")
     return distributed is not None and isinstance(X, distributed.Future)
 
 
@@ -106,7 +123,7 @@ def client_of(future):
     """The client of a future; one that came from another process gets the client of this one."""
     if future.client is None:
         try:
-            future.bind_client(sys.modules["distributed"].get_client())
+            future.bind_client(loaded("distributed").get_client())
         except ValueError as error:
             raise RuntimeError(
                 "The data are futures of a Dask cluster, and this process has no client of it. Fit "
@@ -117,13 +134,13 @@ def client_of(future):
 
 def is_dask(X) -> bool:
     """Whether X is a Dask collection, a delayed value or a future."""
-    dask = sys.modules.get("dask")
+    dask = loaded("dask")
     return is_future(X) or (dask is not None and dask.is_dask_collection(X))
 
 
 def is_delayed(X) -> bool:
     """Whether X is one delayed value."""
-    module = sys.modules.get("dask.delayed")
+    module = loaded("dask.delayed")
     return module is not None and isinstance(X, module.Delayed)
 
 
@@ -164,13 +181,19 @@ def partitions(X, client=None) -> tuple[list, object]:
     client = client or _found_client(X)
     if client is None:
         return parts, None
-    # One graph for all of them: what partitions share is computed once.
-    computed = iter(client.compute([p for p in parts if not is_future(p)]))
-    return [p if is_future(p) else next(computed) for p in parts], client
+    if getattr(client, "asynchronous", True):
+        raise TypeError(
+            f"client must be a distributed.Client that is not asynchronous, got {client!r}: give "
+            "distributed.Client(address)."
+        )
+    with lost_cluster(client):
+        # One graph for all of them: what partitions share is computed once.
+        loading = iter(client.compute([p for p in parts if not is_future(p)]))
+    return [p if is_future(p) else next(loading) for p in parts], client
 
 
 def _found_client(X):
-    distributed = sys.modules.get("distributed")
+    distributed = loaded("distributed")
     if distributed is None:
         return None
     for part in X if isinstance(X, (list, tuple)) else [X]:
@@ -186,7 +209,40 @@ def _found_client(X):
 def on_workers(client, function: Callable, parts: list) -> list:
     """``function(part)`` for every part, where the part is."""
     with lost_cluster(client):
-        return client.gather(client.map(function, parts, pure=False))
+        return gathered(client, client.map(function, parts, pure=False))
+
+
+def gathered(client, futures: list) -> list:
+    """The values of futures of our own making."""
+    with cancelled_if_it_fails(client, futures):
+        return client.gather(futures)
+
+
+@contextmanager
+def cancelled_if_it_fails(client, futures: list) -> Iterator[None]:
+    """Cancels futures on an error, those too that are added to the list meanwhile.
+
+    Dask keeps the error as long as its future lives, and with the traceback all that was in sight:
+    the future itself, and the partitions on the workers.
+    """
+    try:
+        yield
+    except BaseException:
+        if client.status == "running":
+            with suppress(Exception):  # the first error is the one to tell
+                client.cancel(futures)
+        raise
+
+
+def computed(values: list, X) -> list:
+    """The delayed values, on the cluster that the Dask collection X lives on, if there is any."""
+    client = _found_client(X)
+    if client is None:
+        import dask
+
+        return list(dask.compute(*values))
+    with lost_cluster(client):
+        return gathered(client, client.compute(values))
 
 
 @contextmanager
@@ -199,7 +255,8 @@ def lost_cluster(client) -> Iterator[None]:
     from distributed.client import FutureCancelledError
     from distributed.comm import CommClosedError
 
-    gone = (CancelledError, DaskCancelled, FutureCancelledError, CommClosedError)
+    cancelled = (CancelledError, DaskCancelled, FutureCancelledError)
+    gone = (*cancelled, CommClosedError)
     try:
         yield
     except KilledWorker as error:
@@ -208,8 +265,15 @@ def lost_cluster(client) -> Iterator[None]:
             "not fit in its memory: use smaller partitions or workers with more memory."
         ) from error
     except Exception as error:
-        if not isinstance(error, gone) and client.status in ("running", "connecting"):
+        running = client.status in ("running", "connecting")
+        if not isinstance(error, gone) and running:
             raise
+        if isinstance(error, cancelled) and running:
+            raise RuntimeError(
+                "Rows that had been sent to a Dask worker are gone, because the worker was lost or "
+                f"their futures were cancelled ({type(error).__name__}: {error}). Send them again, "
+                "or give a Dask collection, whose partitions are computed anew on another worker."
+            ) from error
         raise RuntimeError(
             "The Dask client or its cluster was closed before the work was done "
             f"({type(error).__name__}: {error}). Keep the client open until fit, predict or "

@@ -10,7 +10,7 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from ._shard import Shard
+from ._shard import Shard, default_n_shards
 
 __all__ = [
     "NpyShard",
@@ -18,7 +18,6 @@ __all__ = [
     "ZarrShard",
     "is_zarr",
     "open_file",
-    "travels",
     "zarr_shards",
 ]
 
@@ -55,12 +54,6 @@ def open_file(path: str, name: str, columns=None) -> Shard:
     )
 
 
-def travels(shard) -> bool:
-    """Whether a shard can go to another process as it is, because rows are opened from a file."""
-    in_zarr = isinstance(shard, ZarrShard) and isinstance(shard.source, OpenZarr)
-    return in_zarr or isinstance(shard, (NpyShard, ParquetShard))
-
-
 def missing(package: str, what: str) -> ImportError:
     """The error for an extra that is not installed."""
     return ImportError(f'{what} needs {package}: pip install "skdistmix[files]"')
@@ -78,7 +71,7 @@ class NpyShard(Shard):
     data_offset: int = field(kw_only=True)  # bytes before the first row
     by_columns: bool = field(kw_only=True)  # Fortran order: a row range is not in one piece
 
-    read_anew = True
+    read_anew = travels = True
 
     def read(self, start, stop):
         return next(self.reads(start, stop, max(1, stop - start)), np.empty((0, self.n_features)))
@@ -163,7 +156,7 @@ class ParquetShard(Shard):
     available: tuple[str, ...] = field(kw_only=True)  # all columns of the file
     dtype: str = field(kw_only=True)  # float32 if all chosen columns fit in it, or float64
 
-    read_anew = True
+    read_anew = travels = True
 
     @cached_property
     def _starts(self) -> tuple[int, ...]:
@@ -288,9 +281,17 @@ class ZarrShard(Shard):
 
     source: object = field(kw_only=True)  # array, or a function that opens it
     first: int = field(kw_only=True)  # row of the array that is row 0 here
-    chunk_rows: int = field(kw_only=True)
+    chunk_rows: int = field(kw_only=True)  # 1 if rows can be read from anywhere
 
     read_anew = True
+
+    @property
+    def travels(self):
+        return isinstance(self.source, OpenZarr)
+
+    @property
+    def file(self):
+        return self.source.path if self.travels else None
 
     def read(self, start, stop):
         source = self.source() if isinstance(self.source, OpenZarr) else self.source
@@ -304,12 +305,16 @@ class ZarrShard(Shard):
         while row < end:
             last = min(row - row % self.chunk_rows + step, end)
             X = np.asarray(source[row:last])
+            if len(X) < last - row:
+                raise _changed(self.name)
             for first in range(0, len(X), rows):
                 yield X[first : first + rows]
             row = last
 
     @property
     def cuts(self):
+        if self.chunk_rows == 1:
+            return None
         inner = range(
             -self.first % self.chunk_rows or self.chunk_rows, self.n_rows, self.chunk_rows
         )
@@ -362,12 +367,14 @@ def zarr_path_shard(path: str, name: str) -> ZarrShard:
 def zarr_shards(array, n_shards: int | None, name: Callable) -> list[ZarrShard]:
     """An open array as `n_shards` pieces cut between chunks, by default one a chunk.
 
+    An array that is not cut into chunks counts as an array in memory.
     ``name(index, first_row, last_row)`` names the pieces.
     """
     whole = _zarr_shard(array, array, "the data")
     n_chunks = -(-whole.n_rows // whole.chunk_rows)
-    n_shards = max(1, n_chunks if n_shards is None else n_shards)
-    bounds = np.linspace(0, n_chunks, n_shards + 1).astype(int) * whole.chunk_rows
+    if n_shards is None:
+        n_shards = n_chunks if array.chunks else default_n_shards(whole.n_rows)
+    bounds = np.linspace(0, n_chunks, max(1, n_shards) + 1).astype(int) * whole.chunk_rows
     bounds = np.minimum(bounds, whole.n_rows)
     return [
         ZarrShard(
@@ -385,7 +392,7 @@ def _zarr_shard(array, source, name: str) -> ZarrShard:
             f"{name} holds an array of shape {array.shape} and dtype {dtype}: expected a 2-D "
             "numeric array (rows, features)."
         )
-    chunk_rows = int(array.chunks[0]) if array.chunks else max(1, array.shape[0])
+    chunk_rows = int(array.chunks[0]) if array.chunks else 1
     return ZarrShard(
         int(array.shape[0]), int(array.shape[1]), name, None, source=source, first=0,
         chunk_rows=chunk_rows,

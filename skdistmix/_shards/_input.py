@@ -22,8 +22,8 @@ from ._dask import (
     is_future,
     partitions,
 )
-from ._files import PARQUET, ParquetShard, is_zarr, is_zarr_folder, open_file, zarr_shards
-from ._shard import ArrayShard, FrameShard, Shard
+from ._files import PARQUET, is_zarr, is_zarr_folder, open_file, zarr_shards
+from ._shard import ArrayShard, FrameShard, Shard, default_n_shards
 from ._shards import Shards
 
 __all__ = [
@@ -89,6 +89,9 @@ def as_shards(X, n_shards: int | None = None, *, columns=None, client=None) -> S
         )
     if isinstance(columns, (str, bytes)):
         raise TypeError(f"columns must be a list of names, got {columns!r}: give [{columns!r}].")
+    columns = None if columns is None else list(columns)
+    if columns is not None and not 0 < len(set(columns)) == len(columns):
+        raise ValueError(f"columns must name each feature once, got {columns}.")
     refuse_unusable(X)
     pieces = X if isinstance(X, (list, tuple)) else [X]
     if client is not None and not any(is_dask(piece) for piece in pieces):
@@ -113,9 +116,7 @@ def as_shards(X, n_shards: int | None = None, *, columns=None, client=None) -> S
         return Shards(zarr_shards(X, n_shards, _range_name))
     if not is_frame(X):
         X = check_array(X, dtype="numeric", ensure_all_finite=False)
-    n_rows = X.shape[0]
-    if n_shards is None:
-        n_shards = max(1, min(8, n_rows // 1000))
+    n_shards = n_shards or default_n_shards(X.shape[0])
     return Shards(_with_columns(list(cut_rows(X, n_shards)), columns))
 
 
@@ -183,6 +184,12 @@ def _from_pieces(X, columns, client) -> Shards:
                 "collections together with dask.array.concatenate or dask.dataframe.concat."
             )
         return dask_shards(pieces, client, columns)
+    letters = len(pieces) > 1 and all(isinstance(p, str) and len(p) == 1 for p in pieces)
+    if letters and not all(map(os.path.exists, pieces)):
+        raise ValueError(
+            f"X is the list of letters {pieces[:4]}, as a search makes it of a path: give the "
+            "search as_shards(path), or a list of paths."
+        )
     opened = []
     for piece in pieces:
         opened.extend(expanded(piece) if isinstance(piece, (str, os.PathLike)) else [piece])
@@ -211,6 +218,8 @@ def dask_shards(X, client, columns=None, n_columns: int | None = None) -> Shards
         name = f"partition {i}"
         if len(fact.shape) == 1 and n_columns == 1:
             fact = replace(fact, shape=(*fact.shape, 1))
+        if n_columns == 1 and len(fact.shape) == 2 and fact.shape[1] != 1:
+            raise ValueError(f"{name} of sample_weight has shape {fact.shape}: give one a row.")
         if len(fact.shape) != 2:
             raise ValueError(
                 f"{name} is a {fact.kind} of shape {fact.shape}: a partition must be a 2-D array "
@@ -221,7 +230,7 @@ def dask_shards(X, client, columns=None, n_columns: int | None = None) -> Shards
             raise ValueError(f"{name} holds values of dtype {fact.dtype}: expected numbers.")
         names = fact.columns if n_columns is None else None
         shards.append(
-            DaskShard(fact.shape[0], fact.shape[1], name, names, part=part, one_shard=one_shard)
+            DaskShard(*fact.shape, name, names, part=part, one_shard=one_shard, available=names)
         )
     return Shards(_agree(_with_columns(shards, columns)))
 
@@ -233,7 +242,10 @@ def expanded(path) -> list[str]:
         return _files_of_folder(path) or [path]
     if not glob.has_magic(path) or os.path.exists(path):
         return [path]
-    found = [p for p in glob.glob(path, recursive=True) if os.path.isfile(p) or is_zarr_folder(p)]
+    matches = glob.glob(path, recursive=True)
+    found = [p for p in matches if os.path.isfile(p) or is_zarr_folder(p)]
+    if not found:  # only folders, as writers of large tables leave them
+        found = [file for folder in matches for file in _files_of_folder(folder)]
     if not found:
         raise ValueError(
             f"No file matches {path!r} (working directory {os.getcwd()!r}). "
@@ -242,8 +254,9 @@ def expanded(path) -> list[str]:
     return sorted(found, key=_natural)
 
 
-def _natural(path: str) -> list:
-    return [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", path)]
+def _natural(path: str) -> tuple:
+    # The path itself decides between part-1 and part-01.
+    return [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", path)], path
 
 
 def _files_of_folder(folder: str) -> list[str]:
@@ -307,14 +320,12 @@ def _with_columns(shards: list[Shard], columns) -> list[Shard]:
                 f"{what} have no column names: columns={list(columns)} cannot be chosen."
             )
         absent = [c for c in columns if c not in there]
-        if absent or not columns:
+        if absent:
             raise ValueError(f"{shard.name} has no column(s) {absent}; it has {list(there)}.")
-    return [
-        shard.with_columns(columns)
-        if isinstance(shard, ParquetShard)
-        else replace(shard, columns=columns, n_features=len(columns))
-        for shard in shards
-    ]
+        twice = [c for c in columns if list(there).count(c) > 1]
+        if twice:
+            raise ValueError(f"{shard.name} has several columns of the name(s) {twice}.")
+    return [shard.with_columns(columns) for shard in shards]
 
 
 def _agree(shards: list[Shard]) -> list[Shard]:
@@ -334,7 +345,7 @@ def _agree(shards: list[Shard]) -> list[Shard]:
                     f"unexpected {extra}. All shards must have the same columns."
                 )
             if shard.columns != named.columns:
-                shards[i] = replace(shard, columns=named.columns)
+                shards[i] = shard.with_columns(named.columns)
                 reordered.append(shard.name)
         if shard.n_features != first.n_features:
             raise ValueError(

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from sklearn.utils.validation import check_array
 
-__all__ = ["ArrayShard", "Block", "FrameShard", "MappedShard", "Shard"]
+__all__ = ["ArrayShard", "Block", "FrameShard", "MappedShard", "Shard", "default_n_shards"]
+
+
+def default_n_shards(n_rows: int) -> int:
+    """How many row ranges an array is cut into if nobody says."""
+    return max(1, min(8, n_rows // 1000))
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class Shard(ABC):
     n_features: int
     name: str
     columns: tuple | None
-    weight: np.ndarray | Shard | None = field(default=None, kw_only=True)
+    weight: np.ndarray | Shard | None = field(default=None, kw_only=True, repr=False)
 
     @abstractmethod
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -53,6 +60,10 @@ class Shard(ABC):
         """Rows ``start:stop`` one after the other, in arrays of at most `rows` rows."""
         for first in range(start, stop, rows):
             yield self.read(first, min(first + rows, stop))
+
+    def with_columns(self, columns) -> Shard:
+        """The same rows, of these columns in this order."""
+        return replace(self, columns=tuple(columns), n_features=len(columns))
 
     @property
     def cuts(self) -> tuple[int, ...] | None:
@@ -65,9 +76,19 @@ class Shard(ABC):
         return False
 
     @property
+    def travels(self) -> bool:
+        """Whether it can go to another process as it is, because rows are opened from a file."""
+        return False
+
+    @property
     def client(self):
         """The Dask client on whose cluster the rows live, None if they are read in this process."""
         return None
+
+    @property
+    def file(self) -> str | None:
+        """The file or folder on disk that rows are read from, if there is one."""
+        return getattr(self, "path", None)
 
     @property
     def held(self) -> tuple:
@@ -107,8 +128,8 @@ class Shard(ABC):
                 weight.between(start, stop) if isinstance(weight, Shard) else weight[start:stop]
             )
         return RowRange(
-            stop - start, self.n_features, self.name, self.columns, weight=weight, source=self,
-            first=start,
+            stop - start, self.n_features, self.name, self.columns, weight=weight,
+            source=replace(self, weight=None), first=start,
         )  # fmt: skip
 
     def blocks(
@@ -184,7 +205,7 @@ class Shard(ABC):
 class ArrayShard(Shard):
     """A 2-D array in memory, or a memmap."""
 
-    array: np.ndarray = field(kw_only=True)
+    array: np.ndarray = field(kw_only=True, repr=False)
 
     def read(self, start, stop):
         return self.array[start:stop]
@@ -194,7 +215,7 @@ class ArrayShard(Shard):
 class FrameShard(Shard):
     """A pandas or polars DataFrame; ``columns`` fixes the order in which columns are read."""
 
-    frame: object = field(kw_only=True)
+    frame: object = field(kw_only=True, repr=False)
 
     def read(self, start, stop):
         rows = (
@@ -213,11 +234,30 @@ class MappedShard(Shard):
     function: Callable = field(kw_only=True)
 
     def read(self, start, stop):
-        return np.asarray(self.function(self.source.read(start, stop)))
+        return self._mapped(self.source.read(start, stop))
 
     def reads(self, start, stop, rows):
         for X in self.source.reads(start, stop, rows):
-            yield np.asarray(self.function(X))
+            yield self._mapped(X)
+
+    def _mapped(self, X):
+        X = X.view()
+        X.flags.writeable = False  # it may be the user's own array, and is read many times
+        result = np.asarray(self.function(X))
+        if result.shape != (len(X), self.n_features) or result.dtype.kind not in "fiub":
+            raise ValueError(
+                f"{self.name}: the function given to map made an array of shape {result.shape} and "
+                f"dtype {result.dtype} of one of shape {X.shape}. It must give numbers, and for "
+                f"each row one of {self.n_features} column(s)."
+            )
+        return result
+
+    def with_columns(self, columns):
+        picks = [self.columns.index(column) for column in columns]
+        return MappedShard(
+            self.n_rows, len(picks), self.name, tuple(columns), weight=self.weight, source=self,
+            function=partial(np.take, indices=picks, axis=1),
+        )  # fmt: skip
 
     @property
     def cuts(self):
@@ -228,8 +268,16 @@ class MappedShard(Shard):
         return self.source.read_anew
 
     @property
+    def travels(self):
+        return self.source.travels and _pickles(self.function)
+
+    @property
     def client(self):
         return self.source.client
+
+    @property
+    def file(self):
+        return self.source.file
 
     @property
     def held(self):
@@ -269,6 +317,18 @@ class RowRange(Shard):
     @property
     def read_anew(self):
         return self.source.read_anew
+
+    @property
+    def travels(self):
+        return self.source.travels
+
+
+def _pickles(function: Callable) -> bool:
+    try:
+        pickle.dumps(function)
+    except Exception:  # of any kind: it is the function's own code
+        return False
+    return True
 
 
 def _weighted(block: Block, weight: np.ndarray) -> Block:

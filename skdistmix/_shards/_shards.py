@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -79,7 +80,8 @@ class Shards(Sequence):
         Parameters
         ----------
         function : callable
-            Takes an array of shape (m, n_features), returns one of shape (m, `n_features`).
+            Takes an array of shape (m, n_features), which it must not change, and returns one of
+            shape (m, `n_features`).
         n_features : int
             Number of columns that `function` returns.
         columns : sequence of str, optional
@@ -98,7 +100,7 @@ class Shards(Sequence):
                     s.name,
                     columns,
                     weight=s.weight,
-                    source=s,
+                    source=replace(s, weight=None),
                     function=function,
                 )
                 for s in self._shards

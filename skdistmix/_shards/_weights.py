@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from ._dask import DaskShard, is_dask, on_workers
 from ._files import ParquetShard, npy_shard
 from ._input import dask_shards, expanded
-from ._shard import FrameShard, Shard
+from ._shard import FrameShard, MappedShard, Shard
 from ._shards import Shards, split_rows
 
 __all__ = ["WeightFacts", "weight_facts", "weighted"]
@@ -57,12 +58,16 @@ def weight_facts(weights: list) -> list[WeightFacts]:
     """Facts of each array or one-column shard of weights, found where the weights are."""
     remote = [isinstance(w, DaskShard) and w.client is not None for w in weights]
     parts = [w for w, there in zip(weights, remote) if there]
-    facts = on_workers(parts[0].client, _facts_of_part, [w.part for w in parts]) if parts else []
+    facts = []
+    if parts:
+        function = partial(_facts_of_part, columns=parts[0].columns)
+        facts = on_workers(parts[0].client, function, [w.part for w in parts])
     found = iter(facts)
     return [next(found) if there else _facts(w) for w, there in zip(weights, remote)]
 
 
-def _facts_of_part(part) -> WeightFacts:
+def _facts_of_part(part, columns) -> WeightFacts:
+    part = part if columns is None else part[columns[0]]
     return _facts(np.asarray(part, dtype=np.float64).reshape(-1))
 
 
@@ -89,14 +94,23 @@ def _one_a_shard(shards: Shards, values) -> list:
         return list(_same_number(dask_shards(values, shards.client, n_columns=1), shards))
     if isinstance(values, str) and not values.endswith(".npy"):
         return [_column(shard, values) for shard in shards]
-    if _is_npy_path(values) or (is_list and all(_is_npy_path(v) for v in values)):
-        files = [f for v in (values if is_list else [values]) for f in expanded(v)]
-        if len(files) == 1 and len(shards) > 1:
-            whole = np.load(files[0], mmap_mode="r", allow_pickle=False)
-            return split_rows(whole, shards, "sample_weight")
-        named = [npy_shard(f, f"sample_weight {i} ({f})", ndim=1) for i, f in enumerate(files)]
-        return _same_number(named, shards)
+    if _is_npy_path(values) or (is_list and any(_is_npy_path(v) for v in values)):
+        return _from_files(shards, values if is_list else [values])
     return split_rows(values, shards, "sample_weight")
+
+
+def _from_files(shards: Shards, values) -> list:
+    """Weights in .npy files, or partly in files and partly in arrays, one a shard."""
+    pieces = [p for v in values for p in (expanded(v) if _is_npy_path(v) else [v])]
+    if len(pieces) == 1 and len(shards) > 1:
+        whole = np.load(pieces[0], mmap_mode="r", allow_pickle=False)
+        return split_rows(whole, shards, "sample_weight")
+    return [
+        npy_shard(piece, f"sample_weight {i} ({piece})", ndim=1)
+        if _is_npy_path(piece)
+        else split_rows(piece, Shards([shards[i]]), "sample_weight")[0]
+        for i, piece in enumerate(_same_number(pieces, shards))
+    ]
 
 
 def _is_npy_path(value) -> bool:
@@ -114,22 +128,21 @@ def _same_number(weights, shards):
 
 def _column(shard: Shard, name: str) -> Shard:
     """A column of a shard's file or frame as its weights."""
+    while isinstance(shard, MappedShard):  # as a step of a pipeline gives it: the rows are the same
+        shard = shard.source
     there = ()
-    if isinstance(shard, ParquetShard):
-        there = shard.available
+    if isinstance(shard, (ParquetShard, DaskShard)):
+        there = shard.available or ()
     elif isinstance(shard, FrameShard):
         there = tuple(shard.frame.columns)
     if name not in there:
         raise ValueError(
             f"sample_weight={name!r}: {shard.name} has no such column. Give the name of a column "
-            "of parquet files or DataFrames, the path of a .npy file, or the weights themselves "
-            "(for a Dask DataFrame the Series X[name])."
+            "of parquet files or DataFrames, the path of a .npy file, or the weights themselves."
         )
     if name in shard.columns:
         raise ValueError(
             f"sample_weight={name!r} is also a feature of {shard.name}: choose the features with "
             "as_shards(X, columns=[...])."
         )
-    if isinstance(shard, ParquetShard):
-        return replace(shard.with_columns([name]), weight=None)
-    return replace(shard, columns=(name,), n_features=1, weight=None)
+    return replace(shard.with_columns([name]), weight=None)

@@ -11,7 +11,16 @@ from contextlib import contextmanager
 import numpy as np
 
 from .._compute import VALUE_NAMES, value_names
-from .._shards import Shard, Shards, as_shards, is_collection, is_dask, is_sharded, read_rows
+from .._shards import (
+    Shard,
+    Shards,
+    as_shards,
+    computed,
+    is_collection,
+    is_dask,
+    is_sharded,
+    read_rows,
+)
 
 __all__ = ["write_predictions"]
 
@@ -48,7 +57,8 @@ def write_predictions(model, X, path, method="predict", *, overwrite=False) -> l
     Raises
     ------
     FileExistsError
-        If `path` exists and `overwrite` is not set.
+        If `path` exists and `overwrite` is not set, or is a folder that holds the files of X or
+        anything that is no parquet file: it would be gone.
     ValueError
         If the method is not one of these, or rows cannot be used.
     ImportError
@@ -76,13 +86,16 @@ def write_predictions(model, X, path, method="predict", *, overwrite=False) -> l
     if os.path.lexists(path) and not overwrite:
         raise FileExistsError(f"{path!r} exists: choose another path, or set overwrite=True.")
     if is_collection(X):
+        _refuse_loss(path)
         with _finished(path) as unfinished:
             os.mkdir(unfinished)
             names = _write_collection(getattr(model, method)(X), unfinished, method)
     elif is_sharded(X):
+        shards = as_shards(X)
+        _refuse_loss(path, shards)
         with _finished(path) as unfinished:
             os.mkdir(unfinished)
-            names = _write_shards(model, as_shards(X), unfinished, method)
+            names = _write_shards(model, shards, unfinished, method)
     else:
         if os.path.isdir(path):
             raise FileExistsError(f"{path!r} is a folder, but X is in one piece: name a file.")
@@ -90,6 +103,23 @@ def write_predictions(model, X, path, method="predict", *, overwrite=False) -> l
             _write_shard(model, as_shards(X, n_shards=1)[0], unfinished, method)
         return [path]
     return [os.path.join(path, name) for name in names]
+
+
+def _refuse_loss(path: str, shards=()) -> None:
+    """No folder is replaced that holds the data themselves, or what we cannot have written."""
+    place = os.path.realpath(path)
+    for shard in shards:
+        if shard.file is not None and (os.path.realpath(shard.file) + os.sep).startswith(
+            place + os.sep
+        ):
+            raise FileExistsError(f"{path!r} holds {shard.name}, which is read: name another path.")
+    entries = os.scandir(path) if os.path.isdir(path) else ()
+    foreign = [e.name for e in entries if not (e.is_file() and e.name.endswith(".parquet"))]
+    if foreign:
+        raise FileExistsError(
+            f"{path!r} is not a folder of predictions: it holds {sorted(foreign)[0]!r}, which "
+            "overwrite=True would remove. Name another path."
+        )
 
 
 @contextmanager
@@ -100,9 +130,15 @@ def _finished(path: str) -> Iterator[str]:
     try:
         unfinished = os.path.join(beside, "new")
         yield unfinished
+        old = os.path.join(beside, "old")
         if os.path.lexists(path):
-            os.replace(path, os.path.join(beside, "old"))
-        os.replace(unfinished, path)
+            os.replace(path, old)
+        try:
+            os.replace(unfinished, path)
+        except OSError:
+            if os.path.lexists(old):
+                os.replace(old, path)
+            raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
@@ -176,9 +212,8 @@ def _write_collection(values, folder: str, method: str) -> list[str]:
     parts = parts.ravel().tolist() if isinstance(parts, np.ndarray) else parts
     names = [_part_name(index) for index in range(len(parts))]
     write = dask.delayed(_write_part, pure=False)
-    dask.compute(
-        *(write(part, os.path.join(folder, name), method) for part, name in zip(parts, names))
-    )
+    files = [os.path.join(folder, name) for name in names]
+    computed([write(part, file, method) for part, file in zip(parts, files)], values)
     return names
 
 

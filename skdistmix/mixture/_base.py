@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._compute import Workers, lazy_rows
+from .._compute import Workers, lazy_rows, value_names
 from .._em import Score, score_pass
 from .._shards import is_dask, is_sharded
 from .._validation import validated_columns, validated_shards
@@ -183,7 +183,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         check_is_fitted(self)
         family, params = self._family_and_params()
         kernel = family.kernel(params)
-        function = RowValues(kernel, method, self.n_features_in_, len(params.weights))
+        names = tuple(getattr(self, "feature_names_in_", ())) or None
+        function = RowValues(kernel, method, self.n_features_in_, len(params.weights), names)
         if is_dask(X) or (isinstance(X, (list, tuple)) and any(is_dask(x) for x in X)):
             return self._lazily(X, function)
         shards = validated_shards(self, X, reset=False, min_rows=0 if is_sharded(X) else 1)
@@ -229,6 +230,9 @@ class RowValues:
     method: str
     n_features: int
     n_components: int
+    columns: tuple | None = None  # names seen in fit
+
+    check = True  # for missing values
 
     def __call__(self, block):
         if block.X.shape[1] != self.n_features:
@@ -242,6 +246,11 @@ class RowValues:
     def block_rows(self) -> int:
         """Rows of a block."""
         return self.kernel.block_rows
+
+    @property
+    def names(self) -> list[str]:
+        """What the values are called."""
+        return value_names(self.method, self.empty)
 
     @property
     def empty(self) -> np.ndarray:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from copy import copy, deepcopy
-from dataclasses import dataclass
+from copy import deepcopy
 from inspect import signature
 from numbers import Integral
 
@@ -18,9 +17,11 @@ from sklearn.utils._set_output import _safe_set_output
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from .._shards import FrameShard, Shard, Shards, as_shards, is_dask, is_sharded
-from .._validation import validated_shards
+from .._compute import lazy_rows
+from .._shards import FrameShard, Shard, Shards, as_shards, is_collection, is_dask, is_sharded
+from .._validation import validated_columns, validated_shards
 from ._blocks import frame_rows, read_only, row_blocks
+from ._rows import PartitionMap, RowMap, nameless, not_row_by_row
 
 __all__ = ["Shardwise"]
 
@@ -39,9 +40,10 @@ class Shardwise(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
 
     `fit` shows the rows of all shards to the transformer's ``partial_fit``, block by block, so
     memory stays bounded. `transform` gives back what it was given: an array for an array, a list
-    for a list, and for a path, a glob, a Dask collection or shards a lazy ``Shards`` whose rows are
-    transformed each time they are read. On a Dask cluster it cannot learn, because all rows would
-    come to one process; there the transformers of dask-ml are the right step.
+    for a list, a lazy Dask collection for a Dask array or DataFrame, and for a path, a glob or
+    shards a lazy ``Shards`` whose rows are transformed each time they are read. On a Dask cluster
+    it cannot learn, because all rows would come to one process; there the transformers of dask-ml
+    are the right step.
 
     Parameters
     ----------
@@ -140,7 +142,7 @@ class Shardwise(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         first = next(shard for shard in shards if shard.n_rows > 0)
         shape = self._of_rows("transform", first, 0, 1).shape
         if len(shape) != 2 or shape[0] != 1:
-            raise _not_row_by_row(transformer, "transform", shape, 1)
+            raise not_row_by_row(transformer, "transform", shape, 1)
         self._n_features_out = shape[1]
         return self
 
@@ -154,11 +156,11 @@ class Shardwise(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
 
         Returns
         -------
-        array or DataFrame, list, or Shards
+        array or DataFrame, list, Dask collection or Shards
             For one array or DataFrame what the transformer makes of it, all rows in memory; for a
-            list of these a list. For a path, a glob, a Dask collection or Shards a lazy ``Shards``;
-            for a list with a path, future or shard in it a list of such shards. They are
-            transformed as they are read.
+            list of these a list. For a Dask array or DataFrame a lazy one, with the same chunks or
+            index. For a path, a glob or Shards a lazy ``Shards``; for a list with a path, future
+            or shard in it a list of such shards. They are transformed as they are read.
 
         Raises
         ------
@@ -168,9 +170,13 @@ class Shardwise(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         check_is_fitted(self)
         if not is_sharded(X):
             return self.transformer_.transform(X)
-        shards = validated_shards(self, X, reset=False)
-        named = hasattr(self, "feature_names_in_") and hasattr(self, "get_feature_names_out")
+        seen = getattr(self, "feature_names_in_", None)
+        named = seen is not None and hasattr(self, "get_feature_names_out")
         columns = self.get_feature_names_out() if named else None
+        if is_collection(X):
+            validated_columns(self, X)
+            return self._lazily("transform", X, self._n_features_out, seen, columns)
+        shards = validated_shards(self, X, reset=False)
         return self._in_pieces("transform", X, shards, self._n_features_out, columns)
 
     @available_if(_inner_has("inverse_transform"))
@@ -195,13 +201,17 @@ class Shardwise(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         check_is_fitted(self)
         if not is_sharded(X):
             return self.transformer_.inverse_transform(X)
-        shards = as_shards(X)
-        if shards.n_features != self._n_features_out:
+        lazy = is_collection(X)
+        shards = None if lazy else as_shards(X)
+        n_features = X.shape[1] if lazy else shards.n_features
+        if n_features != self._n_features_out:
             raise ValueError(
-                f"X has {shards.n_features} features, but Shardwise({self.transformer_}) gives "
+                f"X has {n_features} features, but Shardwise({self.transformer_}) gives "
                 f"{self._n_features_out}: inverse_transform takes rows as transform gives them."
             )
         columns = getattr(self, "feature_names_in_", None)
+        if lazy:
+            return self._lazily("inverse_transform", X, self.n_features_in_, None, columns)
         return self._in_pieces("inverse_transform", X, shards, self.n_features_in_, columns)
 
     @available_if(_inner_has("get_feature_names_out"))
@@ -272,6 +282,11 @@ class Shardwise(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             "Shardwise(FrozenEstimator(fitted)), with FrozenEstimator from sklearn.frozen."
         )
 
+    def _lazily(self, method, X, n_features, columns, names):
+        """A Dask collection through a method, when it is computed."""
+        row_map = RowMap(nameless(self.transformer_), method, n_features)
+        return lazy_rows(X, PartitionMap.of(row_map, X, columns, names))
+
     def _in_pieces(self, method, X, shards, n_features, columns):
         """All shards through a method, in the form that X came in."""
         is_list = isinstance(X, (list, tuple))
@@ -285,7 +300,7 @@ class Shardwise(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
                 else np.empty((0, n_features))
                 for shard in shards
             ]
-        function = RowMap(_nameless(self.transformer_), method, n_features)
+        function = RowMap(nameless(self.transformer_), method, n_features)
         mapped = shards.map(function, n_features, columns)
         return list(mapped) if is_list else mapped
 
@@ -296,41 +311,8 @@ class Shardwise(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         if isinstance(shard, FrameShard) and named == hasattr(transformer, "feature_names_in_"):
             rows = frame_rows(shard, slice(start, stop))
         else:
-            rows, transformer = read_only(rows), _nameless(transformer)
+            rows, transformer = read_only(rows), nameless(transformer)
         return getattr(transformer, method)(rows)
-
-
-@dataclass(frozen=True)
-class RowMap:
-    """A fitted transformer as a function from arrays of rows to arrays of rows."""
-
-    transformer: object
-    method: str
-    n_features: int
-
-    def __call__(self, rows: np.ndarray) -> np.ndarray:
-        if len(rows) == 0:
-            return np.empty((0, self.n_features))
-        result = np.asarray(getattr(self.transformer, self.method)(read_only(rows)))
-        if result.shape != (len(rows), self.n_features):
-            raise _not_row_by_row(self.transformer, self.method, result.shape, len(rows))
-        return result
-
-
-def _not_row_by_row(transformer, method, shape, n_rows):
-    return ValueError(
-        f"{method} of {transformer} made something of shape {shape} from {n_rows} row(s). Over "
-        "shards it must give one dense row for each row, always of the same number of columns."
-    )
-
-
-def _nameless(transformer):
-    """The transformer for arrays; without names it does not miss them, block after block."""
-    if not hasattr(transformer, "feature_names_in_"):
-        return transformer
-    transformer = copy(transformer)
-    vars(transformer).pop("feature_names_in_", None)
-    return transformer
 
 
 def _learn(transformer, shards):
