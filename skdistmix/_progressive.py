@@ -43,7 +43,12 @@ def sample_size(subsample: str | int | None, moments: Moments, n_components: int
 
 
 def fitted_on_sample(
-    map_reduce: Callable, sample, family: Family, begin: Callable, seeds: list[int]
+    map_reduce: Callable,
+    sample,
+    family: Family,
+    begin: Callable,
+    seeds: list[int],
+    candidates: int = CANDIDATES,
 ) -> list | None:
     """Parameters that EM reaches on a sample, one value for each seed.
 
@@ -56,6 +61,8 @@ def fitted_on_sample(
     begin : callable
         ``begin(sample, family, seed)`` gives parameters to start from.
     seeds : list of int
+    candidates : int
+        Starts tried for each seed.
 
     Returns
     -------
@@ -76,10 +83,10 @@ def fitted_on_sample(
         starts = [
             begin(sample, family, int(candidate))
             for seed in seeds
-            for candidate in np.random.RandomState(seed).randint(2**31 - 1, size=CANDIDATES)
+            for candidate in np.random.RandomState(seed).randint(2**31 - 1, size=candidates)
         ]
         short = fits_from(starts, SHORT_ITER)
-        groups = [short[i : i + CANDIDATES] for i in range(0, len(short), CANDIDATES)]
+        groups = [short[i : i + candidates] for i in range(0, len(short), candidates)]
         best = [max(group, key=lambda fit: _merit(fit, moments)).params for group in groups]
         return [fit.params for fit in fits_from(best, SAMPLE_ITER)]
     except DegenerateComponentError:

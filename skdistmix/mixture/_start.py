@@ -20,8 +20,9 @@ from .._seeding import (
 )
 from .._shards import split_rows
 from ..families import GaussianParams
+from ._hierarchy import check_hierarchy, is_hierarchical, is_one_start, params_from_hierarchy
 
-__all__ = ["Start", "starts_of"]
+__all__ = ["METHODS", "Start", "starts_of"]
 
 SEEDING_ROWS = 100_000  # centres are looked for in a random sample of about this size
 
@@ -31,6 +32,7 @@ CENTERS = {
     "k-means++": kmeans_plusplus,
     "random_from_data": random_rows,
 }
+METHODS = {*CENTERS, "hierarchical", "random"}
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Start:
         """
         K, d = estimator.n_components, shards.n_features
         method = estimator.init_params
+        check_hierarchy(method, K)
         if not isinstance(method, str):
             method = GivenResponsibilities(_given(method, shards, K), K)
         weights, means, precisions = (
@@ -80,13 +83,17 @@ def starts_of(map_reduce, shards, family, start: Start, seeds: list[int], subsam
 
     Where it pays, and nothing of the start is given, they come from EM on a sample.
     """
+    if is_one_start(start.method, family.moments):
+        seeds = seeds[:1]
     size = sample_size(subsample, family.moments, family.n_components)
     if size is not None and start.is_free:
         sample = bounded_sample(map_reduce, shards, family.moments, size, seeds[0])
         if sample is not shards:
             say(f"EM on a sample of {sample.n_rows} rows")
             begin = partial(_begin, map_reduce, start)
-            found = fitted_on_sample(map_reduce, sample, family, begin, seeds)
+            # A tree is dear, and good enough that no others need be tried beside it.
+            tries = {"candidates": 1} if is_hierarchical(start.method) else {}
+            found = fitted_on_sample(map_reduce, sample, family, begin, seeds, **tries)
             if found is not None:
                 return found
     return [starting_params(map_reduce, shards, family, start, seed) for seed in seeds]
@@ -111,6 +118,8 @@ def starting_params(map_reduce, shards, family, start: Start, seed: int) -> Gaus
     elif start.method == "random":
         resp_of = RandomResponsibilities(K, seed)
         params = params_from_responsibilities(map_reduce, shards, family, resp_of)
+    elif is_hierarchical(start.method):
+        params = params_from_hierarchy(map_reduce, shards, family, seed)
     else:
         size = max(SEEDING_ROWS, 1000 * K)
         seeding_rows = bounded_sample(map_reduce, shards, family.moments, size, seed)
