@@ -16,6 +16,7 @@ from .._em import EMRun, em_together, first_pass
 from .._validation import validated_shards
 from ..families import GAUSSIAN_FAMILIES, GaussianParams
 from ._base import BaseMixture
+from ._convert import SklearnConversion
 from ._progress import Progress
 from ._start import METHODS, Start, starts_of
 
@@ -24,7 +25,7 @@ __all__ = ["DistributedGMM"]
 FEW_ITERATIONS = 10  # a smaller max_iter asks for these very iterations, not for an optimum
 
 
-class DistributedGMM(BaseMixture):
+class DistributedGMM(SklearnConversion, BaseMixture):
     """Gaussian mixture fitted by exact EM to data in one piece or many.
 
     Every iteration asks each shard for its sufficient statistics and adds them up, so the fit is
