@@ -56,7 +56,8 @@ def fitted_on_sample(
     family : Family
         Is prepared here for the sample and the part of it.
     begin : callable
-        ``begin(sample, family, seed, number)`` gives so many parameters to start from.
+        ``begin(sample, family, seed, number)`` gives parameters to start from, at most
+        so many.
     seeds : list of int
 
     Returns

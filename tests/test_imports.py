@@ -15,7 +15,15 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # What a room may import from the package. Everything else is forbidden.
 FILES = {"_shards", "_compute", "io"}
 MATHEMATICS = {"families"}
-ALGORITHMS = {"_sweeps", "_em", "_seeding", "_progressive", "_alignment", "_reduction"}
+ALGORITHMS = {
+    "_sweeps",
+    "_em",
+    "_seeding",
+    "_hierarchical",
+    "_progressive",
+    "_alignment",
+    "_reduction",
+}
 ESTIMATORS = {"mixture", "preprocessing", "_validation"}
 BELOW = {
     "_shards": set(),

@@ -97,7 +97,12 @@ class TiedGaussian(GaussianFamily):
     def _scatter(self, stats, counts, shift):
         # The scatter about any anchors is the total one less that between means and anchors. The
         # feature kernel takes sums about the overall mean, where the total is known beforehand.
-        total = self.moments.scatter if stats.second is None else stats.second.sum(axis=0)
+        if stats.second is not None:
+            total = stats.second.sum(axis=0)
+        elif np.isclose(stats.weight, self.moments.weight):
+            total = self.moments.scatter
+        else:
+            raise ValueError("The family was prepared for other rows than these statistics are of.")
         pooled = total - self._outer(shift, counts)
         return 0.5 * (pooled + pooled.T)
 

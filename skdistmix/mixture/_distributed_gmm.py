@@ -17,15 +17,16 @@ from .._em import EMRun, em_together, first_pass
 from .._validation import validated_shards
 from ..families import GAUSSIAN_FAMILIES, ConjugatePrior, CovariancePenalty, GaussianParams
 from ._base import BaseMixture
+from ._convert import SklearnConversion
 from ._progress import Progress
-from ._start import Start, starts_of
+from ._start import METHODS, Start, starts_of
 
 __all__ = ["DistributedGMM"]
 
 FEW_ITERATIONS = 10  # a smaller max_iter asks for these very iterations, not for an optimum
 
 
-class DistributedGMM(BaseMixture):
+class DistributedGMM(SklearnConversion, BaseMixture):
     """Gaussian mixture fitted by exact EM to data in one piece or many.
 
     Every iteration asks each shard for its sufficient statistics and adds them up, so the fit is
@@ -52,8 +53,8 @@ class DistributedGMM(BaseMixture):
         Number of starts; the one with the highest likelihood is kept. They share each reading of
         the rows. A start is given up when in 20 iterations in a row its gains shrank, and another
         start was ahead by 30 times what these gains still promised.
-    init_params : {"k-means||", "kmeans", "k-means++", "random", "random_from_data"}, array-like \
-or list of arrays, default="k-means||"
+    init_params : {"k-means||", "kmeans", "k-means++", "hierarchical", "random", \
+"random_from_data"}, array-like or list of arrays, default="k-means||"
         How EM starts. "k-means||": scalable k-means++ and Lloyd's algorithm on its candidates
         ("kmeans" is an alias); "k-means++"; "random_from_data": K random rows as centres. These
         look for centres in all rows, or in a random sample of about 100,000 (at least 1,000 a
@@ -113,7 +114,7 @@ or list of arrays, default="k-means||"
         Estimate of the total log-likelihood that further iterations would gain, extrapolated from
         the last gains; on a plateau it is too small.
     init_scores_ : ndarray of shape (n_init,)
-        Last mean log-likelihood of each start.
+        Last mean log-likelihood of each start; one value if all starts are the same.
     bic_, aic_, icl_ : float
         Criteria on the training data, smaller is better.
     n_parameters_ : int
@@ -166,10 +167,7 @@ or list of arrays, default="k-means||"
             Interval(Integral, 2, None, closed="left"),
             None,
         ],
-        "init_params": [
-            StrOptions({"k-means||", "kmeans", "k-means++", "random", "random_from_data"}),
-            "array-like",
-        ],
+        "init_params": [StrOptions(METHODS), "array-like"],
         "acceleration": [StrOptions(set(ACCELERATIONS)), None],
         "covariance_penalty": [
             StrOptions({"auto"}),

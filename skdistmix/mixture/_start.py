@@ -22,8 +22,9 @@ from .._seeding import (
 )
 from .._shards import split_rows
 from ..families import GaussianParams
+from ._hierarchy import check_hierarchy, is_hierarchical, is_one_start, params_from_hierarchy
 
-__all__ = ["Start", "starts_of"]
+__all__ = ["METHODS", "Start", "starts_of"]
 
 SEEDING_ROWS = 100_000  # centres are looked for in a random sample of about this size
 
@@ -33,6 +34,7 @@ CENTERS = {
     "k-means++": kmeans_plusplus,
     "random_from_data": random_rows,
 }
+METHODS = {*CENTERS, "hierarchical", "random"}
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Start:
         """
         K, d = estimator.n_components, shards.n_features
         method = estimator.init_params
+        check_hierarchy(method, K)
         if not isinstance(method, str):
             method = GivenResponsibilities(_given(method, shards, K), K)
         weights, means, precisions = (
@@ -82,6 +85,8 @@ def starts_of(map_reduce, shards, family, start: Start, seeds: list[int], subsam
 
     Where it pays, and nothing of the start is given, they come from EM on a sample.
     """
+    if is_one_start(start.method, family.moments):
+        seeds = seeds[:1]
     size = sample_size(subsample, family.moments, family.n_components)
     if size is not None and start.is_free:
         sample = bounded_sample(map_reduce, shards, family.moments, size, seeds[0])
@@ -96,6 +101,8 @@ def starts_of(map_reduce, shards, family, start: Start, seeds: list[int], subsam
 
 def several_starts(map_reduce, start: Start, shards, family, seed: int, number: int) -> list:
     """Parameters of different starts of the same method, on rows in memory."""
+    if is_hierarchical(start.method):  # dear, and so good that no others need be tried beside it
+        number = 1
     if CENTERS.get(start.method) is not kmeans_parallel:
         seeds = np.random.RandomState(seed).randint(2**31 - 1, size=number)
         return [starting_params(map_reduce, shards, family, start, int(s)) for s in seeds]
@@ -126,6 +133,8 @@ def starting_params(map_reduce, shards, family, start: Start, seed: int) -> Gaus
     elif start.method == "random":
         resp_of = RandomResponsibilities(K, seed)
         params = params_from_responsibilities(map_reduce, shards, family, resp_of)
+    elif is_hierarchical(start.method):
+        params = params_from_hierarchy(map_reduce, shards, family, seed)
     else:
         size = max(SEEDING_ROWS, 1000 * K)
         seeding_rows = bounded_sample(map_reduce, shards, family.moments, size, seed)
