@@ -15,6 +15,7 @@ import numpy as np
 
 from ._sweeps import Sweep, run_together
 from .families import DegenerateComponentError, Family, Moments
+from .families._array_api import log_sums
 from .families._base import logsumexp0
 
 __all__ = [
@@ -129,6 +130,10 @@ def _score(kernel, blocks):
     total = None
     for block in blocks:
         log_joint = kernel.log_joint(block.X)
+        if not isinstance(log_joint, np.ndarray):
+            part = Score(*log_sums(log_joint, block.weight))
+            total = part if total is None else total + part
+            continue
         norm = logsumexp0(log_joint)
         log_joint -= norm
         resp = np.exp(log_joint)

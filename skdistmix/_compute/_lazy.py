@@ -71,7 +71,7 @@ def _frame_of_part(part, function, partition_info=None):
 
 def _values(part, function, number: int | None) -> np.ndarray:
     name = "a partition" if number is None else f"partition {number}"
-    shard = replace(as_shards([part])[0], name=name)
+    shard = replace(as_shards([part])[0].on_host(), name=name)
     with single_threaded_blas():
         blocks = shard.blocks(0, shard.n_rows, function.block_rows, check=True)
         parts = [function(block) for block in blocks]

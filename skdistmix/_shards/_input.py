@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 from sklearn.utils.validation import check_array
 
+from .._arrays import is_foreign
 from ._dask import (
     DaskShard,
     describe,
@@ -22,6 +23,7 @@ from ._dask import (
     is_future,
     partitions,
 )
+from ._device import device_shard
 from ._files import PARQUET, ParquetShard, is_zarr, is_zarr_folder, open_file, zarr_shards
 from ._shard import ArrayShard, FrameShard, Shard
 from ._shards import Shards
@@ -111,9 +113,9 @@ def as_shards(X, n_shards: int | None = None, *, columns=None, client=None) -> S
     if is_zarr(X):
         _with_columns([], columns)
         return Shards(zarr_shards(X, n_shards, _range_name))
-    if not is_frame(X):
+    if not is_frame(X) and not is_foreign(X):
         X = check_array(X, dtype="numeric", ensure_all_finite=False)
-    n_rows = X.shape[0]
+    n_rows = X.shape[0] if X.ndim else 0
     if n_shards is None:
         n_shards = max(1, min(8, n_rows // 1000))
     return Shards(_with_columns(list(cut_rows(X, n_shards)), columns))
@@ -123,13 +125,14 @@ def cut_rows(X, n_shards: int) -> Shards:
     """An array or DataFrame as `n_shards` contiguous row ranges of nearly equal size (views)."""
     if is_zarr(X):
         return Shards(zarr_shards(X, n_shards, _range_name))
-    bounds = np.linspace(0, X.shape[0], n_shards + 1).astype(int)
-    if n_shards == 1:
+    foreign = is_foreign(X)
+    if n_shards == 1 or (foreign and X.ndim != 2):
         return Shards([_one_shard(X, "the data")])
+    bounds = np.linspace(0, X.shape[0], n_shards + 1).astype(int).tolist()
     pieces = X.iloc if hasattr(X, "iloc") else X
     return Shards(
         [
-            _one_shard(pieces[a:b], _range_name(i, a, b - 1))
+            _one_shard(pieces[a:b, :] if foreign else pieces[a:b], _range_name(i, a, b - 1))
             for i, (a, b) in enumerate(pairwise(bounds))
         ]
     )
@@ -270,6 +273,8 @@ def _one_shard(piece, name: str, columns=None) -> Shard:
     if is_frame(piece):
         shard = FrameShard(*piece.shape, name, tuple(piece.columns), frame=piece)
         return _with_columns([shard], columns)[0]
+    if is_foreign(piece):
+        return _with_columns([device_shard(piece, name)], columns)[0]
     if not _is_2d(piece):
         shape = getattr(piece, "shape", "")
         raise ValueError(
@@ -322,6 +327,14 @@ def _agree(shards: list[Shard]) -> list[Shard]:
     if not shards:
         raise ValueError("X is an empty list: at least one shard is required.")
     first = shards[0]
+    for shard in shards:
+        if shard.library != first.library:
+            raise ValueError(
+                f"{first.name} holds rows of {first.library}, {shard.name} of {shard.library}: "
+                "give all shards as arrays of one library."
+            )
+    if not all(shard.on_device for shard in shards):  # one device of several has no float64
+        shards = [shard.on_host() for shard in shards]
     named = next((shard for shard in shards if shard.columns is not None), None)
     reordered = []
     for i, shard in enumerate(shards):

@@ -17,6 +17,7 @@ from .._compute import Workers, lazy_rows
 from .._em import Score, score_pass
 from .._shards import is_dask, is_sharded
 from .._validation import validated_columns, validated_shards
+from ..families._array_api import VALUES as ARRAY_VALUES
 from ..families._base import logsumexp0
 
 __all__ = ["BaseMixture"]
@@ -202,7 +203,10 @@ class BaseMixture(DensityMixin, BaseEstimator):
     def _map_rows(self, function, shards):
         with Workers(self.n_jobs) as workers:
             results = workers.map_rows(function, shards, function.block_rows, check=True)
-        return [function.empty if r is None else r for r in results]
+        return [
+            shard.returned(function.empty) if values is None else values
+            for shard, values in zip(shards, results)
+        ]
 
     def _score(self, X, sample_weight) -> Score:
         check_is_fitted(self)
@@ -236,7 +240,9 @@ class RowValues:
                 f"X has {block.X.shape[1]} features, but the model was fitted to "
                 f"{self.n_features} features."
             )
-        return VALUES[self.method](self.kernel.log_joint(block.X))
+        log_joint = self.kernel.log_joint(block.X)
+        values = VALUES if isinstance(log_joint, np.ndarray) else ARRAY_VALUES
+        return values[self.method](log_joint)
 
     @property
     def block_rows(self) -> int:

@@ -195,7 +195,7 @@ class Shardwise(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         check_is_fitted(self)
         if not is_sharded(X):
             return self.transformer_.inverse_transform(X)
-        shards = as_shards(X)
+        shards = as_shards(X).on_host()
         if shards.n_features != self._n_features_out:
             raise ValueError(
                 f"X has {shards.n_features} features, but Shardwise({self.transformer_}) gives "
