@@ -73,7 +73,8 @@ class DeviceShard(Shard):
     def blocks_of(self, first, X, weight, size, offset, check):
         xp = namespace_of(X)
         for start in range(0, X.shape[0], size):
-            part = moved(X[start : start + size, :], self.device)
+            stop = min(start + size, X.shape[0])  # beyond the end the standard is silent
+            part = moved(X[start:stop, :], self.device)
             part = xp.astype(part, xp.float64, copy=False)
             if check and not bool(xp.isfinite(xp.sum(part))):
                 check_finite(to_host(part), self, first + start)
@@ -81,7 +82,7 @@ class DeviceShard(Shard):
             if weight is None:
                 yield Block(part, None, range(row, row + n_rows))
                 continue
-            w = weight[start : start + size]
+            w = weight[start:stop]
             keep = np.flatnonzero(w)
             if len(keep) == n_rows:
                 yield Block(part, w, range(row, row + n_rows))

@@ -219,7 +219,11 @@ def dask_shards(X, client, columns=None, n_columns: int | None = None) -> Shards
                 f"{name} is a {fact.kind} of shape {fact.shape}: a partition must be a 2-D array "
                 "or a DataFrame."
             )
-        kind = np.dtype(fact.dtype).kind if fact.columns is None and fact.dtype else "f"
+        kind = (
+            np.dtype(fact.dtype.rpartition(".")[2]).kind
+            if fact.columns is None and fact.dtype
+            else "f"
+        )
         if kind not in "fiub":
             raise ValueError(f"{name} holds values of dtype {fact.dtype}: expected numbers.")
         names = fact.columns if n_columns is None else None

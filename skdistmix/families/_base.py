@@ -118,7 +118,7 @@ def _mean(Z: np.ndarray, weight: np.ndarray | None, total: float) -> np.ndarray:
 
 def _distinct_rows(X: np.ndarray, limit: int) -> np.ndarray:
     """At most `limit` distinct rows; the whole block is sorted only if its head has too few."""
-    head = np.unique(to_host(X[: 4 * limit, :]), axis=0)
+    head = np.unique(to_host(X[: min(4 * limit, X.shape[0]), :]), axis=0)
     if len(head) < limit < X.shape[0]:
         head = np.unique(to_host(X), axis=0)
     return head[:limit]
