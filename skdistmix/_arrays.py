@@ -61,7 +61,8 @@ def namespace_of(X):
 
 def library_of(X) -> str:
     """The name of X's library, such as ``"torch"``."""
-    return type(X).__module__.partition(".")[0]
+    name = namespace_of(X).__name__  # array_api_compat.torch, jax.numpy
+    return name.removeprefix("array_api_compat.").partition(".")[0]
 
 
 def device_of(X):

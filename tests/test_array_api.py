@@ -208,6 +208,8 @@ def test_blocks_for_accelerators(torch, rows, monkeypatch):
     assert_same_model(fit(X), expected)
     monkeypatch.setattr(tasks, "MAX_WIDE_ROWS", 1)
     assert_same_model(fit(shards), expected)
+    resp = expected.predict_proba(shards)
+    np.testing.assert_allclose(np.concatenate(resp), expected.predict_proba(rows), atol=1e-12)
 
 
 # ------------------------------------------------------------------ what comes back
@@ -301,6 +303,28 @@ def test_a_device_is_for_other_libraries_only(rows, tmp_path):
     for X in (rows, [rows], str(tmp_path / "rows.npy"), rows.tolist()):
         with pytest.raises(ValueError, match=r"device='cpu' is for .*torch\.from_numpy\(X\)"):
             fit(X, device="cpu")
+
+
+def test_on_a_gpu(torch, rows, weights, covariance_type):
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    X = torch.from_numpy(rows)
+    for tight in (False, True):
+        Y = with_tight_component(rows) if tight else rows
+        kwargs = {"covariance_type": covariance_type, "sample_weight": weights, "reg_covar": 0.0}
+        expected = fit(Y, **kwargs)
+        there, here = torch.from_numpy(Y).to("cuda"), torch.from_numpy(Y)
+        assert_same_model(fit(there, **kwargs), expected)
+        assert_same_model(fit([there[:99], there[99:]], **kwargs), expected)
+        assert_same_model(fit(here, device="cuda", **kwargs), expected)
+    gmm = fit(X, device="cuda")
+    for method in ("predict", "predict_proba", "score_samples"):
+        values = getattr(gmm, method)(X.to("cuda"))
+        assert values.device.type == "cuda"
+        same = getattr(gmm, method)(X)
+        assert same.device.type == "cpu"
+        torch.testing.assert_close(values.cpu(), same)
+        np.testing.assert_allclose(same.numpy(), getattr(gmm, method)(rows), rtol=1e-7, atol=1e-9)
 
 
 def test_values_lie_where_the_rows_lie(strict, rows):

@@ -27,7 +27,7 @@ FILE_TASK_ELEMENTS = 2**20  # the same where rows are read from files: a few lar
 MIN_TASK_ROWS, MAX_TASK_ROWS = 2**10, 2**16
 # Accelerators: blocks so many times larger, up to these rows and numbers, and so many in a task,
 # at whose end the sums come back.
-WIDER, MAX_WIDE_ROWS, MAX_WIDE_ELEMENTS, WIDE_BLOCKS = 32, 2**18, 2**24, 16
+WIDER, MAX_WIDE_ROWS, MAX_WIDE_ELEMENTS, WIDE_BLOCKS = 32, 2**18, 2**24, 4
 
 
 def useful_block_rows(shards: Shards, block_rows: int) -> int:

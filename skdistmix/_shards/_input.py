@@ -49,8 +49,9 @@ def as_shards(X, n_shards: int | None = None, *, columns=None, client=None) -> S
         In a list or tuple whose elements are 2-D arrays, DataFrames, paths, futures, delayed
         values or shards, each element is one shard. A path, a folder or a glob pattern
         (``"data/part-*.parquet"``) gives one shard a file (``.npy``, ``.parquet``, ``.zarr``), in
-        natural order of the names. Dask arrays and DataFrames give one shard a partition. Nested
-        plain lists are ordinary array-like input.
+        natural order of the names. Dask arrays and DataFrames give one shard a partition. Arrays
+        of other libraries (PyTorch, CuPy) stay on their device. Nested plain lists are ordinary
+        array-like input.
     n_shards : int, optional
         Number of row ranges an array is cut into; by default one per 1,000 rows, at least 1 and
         at most 8. Data that come in pieces are not cut again.

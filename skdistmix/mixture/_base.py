@@ -47,7 +47,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         -------
         labels : ndarray of shape (n_samples,), or one array a shard
             A list for a list (or Shards), a generator of arrays, one a file, for a path or glob,
-            and a lazy Dask collection of the same chunks and index for a Dask collection.
+            and a lazy Dask collection of the same chunks and index for a Dask collection. Arrays of
+            the library of X, on its device, where X holds PyTorch tensors or the like.
         """
         return self._rows(X, "predict")
 
@@ -63,7 +64,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         -------
         resp : ndarray of shape (n_samples, n_components), or one array a shard
             A list for a list (or Shards), a generator of arrays, one a file, for a path or glob,
-            and a lazy Dask collection of the same chunks and index for a Dask collection.
+            and a lazy Dask collection of the same chunks and index for a Dask collection. Arrays of
+            the library of X, on its device, where X holds PyTorch tensors or the like.
         """
         return self._rows(X, "predict_proba")
 
@@ -79,7 +81,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         -------
         log_density : ndarray of shape (n_samples,), or one array a shard
             A list for a list (or Shards), a generator of arrays, one a file, for a path or glob,
-            and a lazy Dask collection of the same chunks and index for a Dask collection.
+            and a lazy Dask collection of the same chunks and index for a Dask collection. Arrays of
+            the library of X, on its device, where X holds PyTorch tensors or the like.
         """
         return self._rows(X, "score_samples")
 

@@ -237,7 +237,8 @@ or list of arrays, default="k-means||"
             One array, memmap, zarr array or DataFrame; a list of 2-D arrays, DataFrames, paths,
             futures, delayed values or shards, each one shard; a path, folder or glob of ``.npy``,
             ``.parquet`` or ``.zarr``; a Dask array or DataFrame; or what
-            :func:`skdistmix.as_shards` returns.
+            :func:`skdistmix.as_shards` returns. Arrays may be PyTorch tensors, CuPy arrays or the
+            like, on any device.
         y : ignored
         sample_weight : array-like of shape (n_samples,), list of arrays, path, str, optional
             Frequency weights: weight 2 counts as two equal rows, weight 0 as none. Also ``.npy``
