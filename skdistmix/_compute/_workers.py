@@ -107,7 +107,7 @@ class Workers:
             # Put in its place at once: a list of parts would need the memory twice in the end.
             for shard, values in values_of_task:
                 values = shards[shard].returned(values)
-                if shards.on_device or not isinstance(values, np.ndarray):
+                if not isinstance(values, np.ndarray):
                     parts[shard].append(values)
                     continue
                 if results[shard] is None:

@@ -116,7 +116,7 @@ def as_shards(X, n_shards: int | None = None, *, columns=None, client=None) -> S
         return Shards(zarr_shards(X, n_shards, _range_name))
     if not is_frame(X) and not is_foreign(X):
         X = check_array(X, dtype="numeric", ensure_all_finite=False)
-    n_rows = X.shape[0] if X.ndim else 0
+    n_rows = X.shape[0] if X.shape else 0
     if n_shards is None:
         n_shards = max(1, min(8, n_rows // 1000))
     return Shards(_with_columns(list(cut_rows(X, n_shards)), columns))
