@@ -13,10 +13,11 @@ from functools import partial
 
 import numpy as np
 
+from ._acceleration import ACCELERATIONS, MAX_MOVE
 from ._sweeps import Sweep, run_together
 from .families import DegenerateComponentError, Family, Moments
 from .families._array_api import log_sums
-from .families._base import logsumexp0
+from .families._kernels import LOWEST_EXP
 
 __all__ = [
     "EMFit",
@@ -34,6 +35,7 @@ __all__ = [
 # ahead by this many times what was still to be gained.
 HOPELESS_ITER = 20
 HOPELESS_FACTOR = 30.0
+WINDOW = 6  # accelerated iterations over which a gain is taken
 LIKELIHOOD_TOL = 0.1  # remaining total log-likelihood at which tol="likelihood" stops
 
 
@@ -80,25 +82,26 @@ class EMFit:
         Parameters of the family.
     values : list of float
         Mean log-likelihood of the start and after each M-step, ``n_iter + 1`` values.
+    objectives : list of float
+        The same with the log-prior of the family, over the weight of all rows, added.
     converged : bool
+    gap : float
+        Estimate of the total objective that EM would still gain.
     score : Score
         Of `params`, from the closing pass.
     """
 
     params: object
     values: list
+    objectives: list
     converged: bool
+    gap: float
     score: Score = field(repr=False)
 
     @property
     def n_iter(self) -> int:
         """Number of M-steps."""
         return len(self.values) - 1
-
-    @property
-    def gap(self) -> float:
-        """Estimate of the total log-likelihood that EM would still gain."""
-        return remaining_gain(self.values, self.score.weight)
 
 
 def first_pass(map_reduce: Callable, shards, full: bool, limit: int) -> Moments | None:
@@ -127,20 +130,25 @@ def score_sweep(family: Family, params) -> Sweep:
 
 
 def _score(kernel, blocks):
-    total = None
+    total, density = None, np.empty((0, 0))
     for block in blocks:
-        log_joint = kernel.log_joint(block.X)
+        log_joint = kernel.log_joint(block.X)  # (n_components, n_rows)
         if not isinstance(log_joint, np.ndarray):
             part = Score(*log_sums(log_joint, block.weight))
             total = part if total is None else total + part
             continue
-        norm = logsumexp0(log_joint)
-        log_joint -= norm
-        resp = np.exp(log_joint)
-        # 0 log 0 = 0: responsibilities that underflow add nothing
-        entropy = -np.einsum("ki,ki->i", resp, np.maximum(log_joint, -1e300))
+        if density.shape != log_joint.shape:
+            density = np.empty_like(log_joint)
+        top = log_joint.max(axis=0)
+        log_joint -= top
+        np.maximum(log_joint, LOWEST_EXP, out=log_joint)  # 0 log 0 = 0, and no slow tiny numbers
+        np.exp(log_joint, out=density)
+        norm = density.sum(axis=0)
+        density *= log_joint
+        log_norm = np.log(norm)
+        entropy = log_norm - density.sum(axis=0) / norm
         w = np.ones(len(norm)) if block.weight is None else block.weight
-        part = Score(float(w.sum()), float(w @ norm), float(w @ entropy))
+        part = Score(float(w.sum()), float(w @ (log_norm + top)), float(w @ entropy))
         total = part if total is None else total + part
     return total
 
@@ -162,6 +170,16 @@ def maximise(family: Family, sweep_about: Callable, stats, previous=None) -> Gen
     return family.m_step((yield sweep_about(anchors)), previous)
 
 
+@dataclass(frozen=True)
+class Point:
+    """Parameters, and what a sweep told of them."""
+
+    params: object
+    stats: object
+    value: float  # mean log-likelihood
+    objective: float  # mean log-likelihood and log-prior
+
+
 @dataclass
 class EMRun:
     """One run of expectation-maximisation (Dempster, Laird and Rubin 1977).
@@ -173,17 +191,20 @@ class EMRun:
     params : object
         Where to start.
     tol : float or "likelihood"
-        Stop when the mean log-likelihood changes by less; or when the estimated total
-        log-likelihood still to gain is below 0.1, twice in a row.
+        Stop when the mean objective changes by less; or when the estimated total objective still
+        to gain is below 0.1, twice in a row.
     max_iter : int
         Largest number of M-steps.
     on_iteration : callable, optional
-        Called as ``on_iteration(n_iter, value, change)`` after each pass.
+        Called as ``on_iteration(n_iter, objective, change)`` after each pass.
+    acceleration : {"squarem", "anderson"} or None
+        Whether steps are prolonged. A prolonged step that gains less than twice what EM's own step
+        is sure to gain costs another pass: the better of the two is taken.
 
     Attributes
     ----------
-    values : list of float
-        Mean log-likelihoods so far.
+    values, objectives : list of float
+        Of the best point so far, an entry a pass.
     """
 
     family: Family
@@ -191,35 +212,99 @@ class EMRun:
     tol: float | str
     max_iter: int
     on_iteration: Callable | None = None
+    acceleration: str | None = None
     values: list = field(default_factory=list)
+    objectives: list = field(default_factory=list)
 
     def steps(self) -> Generator[Sweep, object, EMFit]:
         """The sweeps of the run, until it has converged."""
-        params, converged = self.params, False
-        while len(self.values) < self.max_iter and not converged:
-            stats = yield self._sweep(None, params)
-            self.values.append(stats.log_likelihood / stats.weight)
-            about = partial(self._sweep, params=params)
-            params = yield from maximise(self.family, about, stats, params)
-            converged = _should_stop(self.values, stats.weight, self.tol)
-            self._report()
+        params, path = self.params, []  # objectives of the points that EM went on from
+        prolong = ACCELERATIONS[self.acceleration]() if self.acceleration else None
+        window = 1 if prolong is None else WINDOW
+        converged, weight = False, np.nan
+        if self.max_iter > 0:
+            here = yield from self._visit(params)
+        while self.max_iter > 0:
+            weight = here.stats.weight
+            path.append(here.objective)
+            params = yield from self._m_step(here)
+            converged = _should_stop(path, weight, self.tol, window)
+            if converged or len(self.values) >= self.max_iter:
+                break
+            here = yield from self._next(here, params, prolong)
         score = yield score_sweep(self.family, params)
-        self.values.append(score.mean)
-        return EMFit(params, self.values, converged, score)
+        path.append((score.log_likelihood + self.family.log_prior(params)) / score.weight)
+        self._note(score.mean, path[-1])
+        gap = remaining_gain(path, score.weight, window)
+        return EMFit(params, self.values, self.objectives, converged, gap, score)
+
+    def _next(self, here: Point, image, prolong) -> Generator[Sweep, object, Point]:
+        """The next point: the image of this one under EM, or beyond it."""
+        ahead = None if prolong is None else _ahead(self.family, here.params, image, prolong)
+        if ahead is None:
+            return (yield from self._visit(image))
+        there = yield from self._visit(ahead)
+        if there.objective >= here.objective + 2 * self._sure_gain(here, image):
+            return there
+        prolong.rejected()
+        if len(self.values) >= self.max_iter:  # no pass is left to look at the image
+            return there if there.objective > here.objective else here
+        plain = yield from self._visit(image)
+        return there if there.objective > plain.objective else plain
+
+    def _sure_gain(self, here: Point, image) -> float:
+        """What the objective gains at least in a step of EM.
+
+        That is the gain of the expected log-likelihood. Near the fixed point the gain itself is
+        up to twice as large: 1 + r times, with r the rate of convergence.
+        """
+        before, after = (
+            self.family.expected(here.stats, params) + self.family.log_prior(params)
+            for params in (here.params, image)
+        )
+        return (after - before) / here.stats.weight
+
+    def _visit(self, params) -> Generator[Sweep, object, Point]:
+        """One pass."""
+        stats = yield self._sweep(None, params)
+        value = stats.log_likelihood / stats.weight
+        point = Point(params, stats, value, value + self.family.log_prior(params) / stats.weight)
+        self._note(point.value, point.objective)
+        return point
+
+    def _m_step(self, here: Point) -> Generator:
+        about = partial(self._sweep, params=here.params)
+        return (yield from maximise(self.family, about, here.stats, here.params))
 
     def _sweep(self, anchors, params) -> Sweep:
         kernel = self.family.kernel(params, anchors)
         return Sweep(kernel.statistics, kernel.block_rows)
 
-    def _report(self):
+    def _note(self, value: float, objective: float) -> None:
+        """Keep what a pass told; after a prolonged step that went wrong, what was known before."""
+        if self.acceleration and self.objectives and not objective > self.objectives[-1]:
+            value, objective = self.values[-1], self.objectives[-1]
+        change = objective - self.objectives[-1] if self.objectives else np.inf
+        self.values.append(value)
+        self.objectives.append(objective)
         if self.on_iteration is not None:
-            change = self.values[-1] - self.values[-2] if len(self.values) > 1 else np.inf
-            self.on_iteration(len(self.values), self.values[-1], change)
+            self.on_iteration(len(self.values), objective, change)
 
 
-def em(map_reduce: Callable, shards, family: Family, params, tol, max_iter, on_iteration=None):
-    """The :class:`EMFit` of one :class:`EMRun` over shards."""
-    return em_together(map_reduce, shards, [EMRun(family, params, tol, max_iter, on_iteration)])[0]
+def _ahead(family: Family, params, image, prolong):
+    """Parameters beyond the image of some parameters under EM; None if they are not to be found."""
+    x, y = family.coordinates(params), family.coordinates(image)
+    if x is None or y is None:
+        return None
+    proposed = prolong.propose(x, y)
+    if proposed is None or not np.abs(proposed - y).max() < MAX_MOVE:
+        return None
+    return family.params_of_coordinates(proposed, like=image)
+
+
+def em(map_reduce: Callable, shards, *run, **options) -> EMFit:
+    """The fit of one :class:`EMRun`, whose arguments follow, over shards."""
+    return em_together(map_reduce, shards, [EMRun(*run, **options)])[0]
 
 
 def em_together(
@@ -240,11 +325,11 @@ def hopeless(runs: list[EMRun]) -> list[int]:
     The rule looks at many iterations because EM rests on plateaus: there gains are small for a
     while, and then grow again.
     """
-    best = max((run.values[-1] for run in runs if run.values), default=-np.inf)
+    best = max((run.objectives[-1] for run in runs if run.objectives), default=-np.inf)
     return [
         index
         for index, run in enumerate(runs)
-        if len(run.values) >= HOPELESS_ITER + 10 and _cannot_reach(best, run.values)
+        if len(run.objectives) >= HOPELESS_ITER + 10 and _cannot_reach(best, run.objectives)
     ]
 
 
@@ -256,18 +341,18 @@ def _cannot_reach(aim: float, values: list) -> bool:
     return bool(np.all(aim - values[-1] > HOPELESS_FACTOR * gains[1:] * rates / (1 - rates)))
 
 
-def _should_stop(values: list, weight: float, tol: float | str) -> bool:
-    if len(values) < 2:
+def _should_stop(path: list, weight: float, tol: float | str, window: int) -> bool:
+    if len(path) < 2:
         return False
     if tol != "likelihood":
-        return abs(values[-1] - values[-2]) < tol
+        return abs(path[-1] - path[-2]) < tol
     # Early in a fit the gains may dip and rise again, so one small estimate is not believed.
     return all(
-        remaining_gain(values[: len(values) - back], weight) < LIKELIHOOD_TOL for back in (0, 1)
+        remaining_gain(path[: len(path) - back], weight, window) < LIKELIHOOD_TOL for back in (0, 1)
     )
 
 
-def remaining_gain(values: list, weight: float) -> float:
+def remaining_gain(values: list, weight: float, window: int = 1) -> float:
     """Total log-likelihood that a linearly converging sequence of means is still to gain.
 
     Aitken's extrapolation, used for EM by Boehning et al. (1994): with the last two gains
@@ -279,21 +364,23 @@ def remaining_gain(values: list, weight: float) -> float:
         Mean log-likelihoods of successive iterations.
     weight : float
         Sum of row weights, turns means into totals.
+    window : int
+        Iterations that a gain is taken over: the gains of single prolonged steps jump.
 
     Returns
     -------
     float
         Infinity while gains are not shrinking or fewer than two are known.
     """
-    if len(values) < 2:
+    if len(values) < window + 1:
         return np.inf
     rounding = 1e-12 * max(1.0, abs(values[-1]))  # sums of many rows carry more than one ulp
-    last = values[-1] - values[-2]
+    last = values[-1] - values[-1 - window]
     if abs(last) <= rounding:
         return 0.0
-    if len(values) < 3:
+    if len(values) < 2 * window + 1:
         return np.inf
-    before = values[-2] - values[-3]
+    before = values[-1 - window] - values[-1 - 2 * window]
     if last <= 0 or before <= 0:  # with reg_covar EM may step down a little at the end
         return abs(last) * weight
     rate = last / before

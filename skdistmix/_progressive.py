@@ -1,17 +1,16 @@
 """EM on a random sample of the rows, so that EM on all rows starts close to its end.
 
 Passes over a sample cost a fraction of passes over all rows, and the optimum of a large sample lies
-near that of all rows. It also pays to try several starts there and to go on from the best after a
-short run of each (Biernacki, Celeux and Govaert 2003).
+near that of all rows. It also pays to try several starts there and to go on from the best after
+short runs (Biernacki, Celeux and Govaert 2003), which a part of the sample is enough for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from ._em import EMFit, EMRun, em_together, first_pass
+from ._seeding import bounded_sample
 from .families import DegenerateComponentError, Family, Moments
 
 __all__ = ["fitted_on_sample", "sample_size"]
@@ -21,9 +20,12 @@ SAMPLE_ELEMENTS = 2**24  # numbers in a sample: 128 MB
 ROWS_PER_COMPONENT = 1000
 WORTHWHILE = 5  # times the sample that the data must be at least, for "auto"
 CANDIDATES = 4  # starts tried for each one wanted
-SHORT_ITER = 20  # iterations after which the best of these is chosen
+RACE = ((2, 5), (1, 15))  # how many of them are kept after so many more iterations
+RACE_SHARE = 0.25  # of the sample, on which they race
 SAMPLE_ITER = 100
-SAMPLE_TOL = 1e-6
+# Mean log-likelihoods of the optima of a sample of n rows and of all rows differ by about p / 2n.
+# EM on a sample ends when an iteration gains this share of that.
+NEGLIGIBLE_SHARE = 0.01
 
 
 def sample_size(subsample: str | int | None, moments: Moments, n_components: int) -> int | None:
@@ -52,9 +54,9 @@ def fitted_on_sample(
     map_reduce : callable
     sample : Shards
     family : Family
-        Is prepared here for the sample.
+        Is prepared here for the sample and the part of it.
     begin : callable
-        ``begin(sample, family, seed)`` gives parameters to start from.
+        ``begin(sample, family, seed, number)`` gives so many parameters to start from.
     seeds : list of int
 
     Returns
@@ -63,30 +65,39 @@ def fitted_on_sample(
         None if the sample is too poor for the model: it has fewer distinct rows than components,
         or a component degenerates.
     """
-    moments = first_pass(map_reduce, sample, family.full_scatter, family.n_components)
-    if len(moments.distinct) < family.n_components:
+    prepared = _prepared(map_reduce, sample, family)
+    small = bounded_sample(
+        map_reduce, sample, prepared.moments, int(RACE_SHARE * sample.n_rows), seeds[0]
+    )
+    racing = _prepared(map_reduce, small, family)
+    if len(racing.moments.distinct) < family.n_components:
         return None
-    family = family.prepare(moments)
-
-    def fits_from(starts, max_iter):
-        runs = [EMRun(family, params, SAMPLE_TOL, max_iter) for params in starts]
-        return em_together(map_reduce, sample, runs)
-
     try:
-        starts = [
-            begin(sample, family, int(candidate))
-            for seed in seeds
-            for candidate in np.random.RandomState(seed).randint(2**31 - 1, size=CANDIDATES)
-        ]
-        short = fits_from(starts, SHORT_ITER)
-        groups = [short[i : i + CANDIDATES] for i in range(0, len(short), CANDIDATES)]
-        best = [max(group, key=lambda fit: _merit(fit, moments)).params for group in groups]
-        return [fit.params for fit in fits_from(best, SAMPLE_ITER)]
+        best = []
+        for seed in seeds:
+            starts = begin(sample, prepared, seed, CANDIDATES)
+            for keep, max_iter in RACE:
+                fits = _fits(map_reduce, small, racing, starts, max_iter)
+                fits.sort(key=lambda fit: _merit(fit, prepared.moments), reverse=True)
+                starts = [fit.params for fit in fits[:keep]]
+            best.append(starts[0])
+        return [fit.params for fit in _fits(map_reduce, sample, prepared, best, SAMPLE_ITER)]
     except DegenerateComponentError:
         return None
+
+
+def _prepared(map_reduce, shards, family: Family) -> Family:
+    moments = first_pass(map_reduce, shards, family.full_scatter, family.n_components)
+    return family.prepare(moments)
+
+
+def _fits(map_reduce, shards, family, starts, max_iter) -> list[EMFit]:
+    tol = NEGLIGIBLE_SHARE * family.n_parameters() / (2 * shards.n_rows)
+    runs = [EMRun(family, params, tol, max_iter) for params in starts]
+    return em_together(map_reduce, shards, runs)
 
 
 def _merit(fit: EMFit, moments: Moments) -> tuple[bool, float]:
     """Likelihood, after not having a component of so few rows that it may be a spike on them."""
     rows = fit.params.weights.min() * moments.n_rows
-    return rows >= 2 * (len(moments.mean) + 1), fit.score.mean
+    return rows >= 2 * (len(moments.mean) + 1), fit.objectives[-1]

@@ -215,45 +215,58 @@ def _draw_candidates(blocks, centers, seed, stage, expected):
 def kmeans_parallel(map_reduce: Callable, shards, n_clusters: int, seed: int) -> np.ndarray:
     """Centres by k-means|| (Bahmani, Moseley, Vattani, Kumar and Vassilvitskii 2012).
 
-    Five rounds draw about ``2 * n_clusters`` rows each, in proportion to their weighted squared
-    distance to the rows drawn before; these candidates, weighted by the rows nearest to them, are
-    clustered by k-means++ and Lloyd's algorithm. Small data are all candidates.
+    The candidates of :func:`kmeans_candidates` are clustered by k-means++ and Lloyd's algorithm
+    from several starts; the best is returned.
 
     Returns
     -------
     ndarray of shape (n_clusters, n_features)
     """
+    candidates, counts = kmeans_candidates(map_reduce, shards, n_clusters, seed)
+    runs = cluster_candidates(map_reduce, candidates, counts, n_clusters, seed, N_RESTARTS)
+    return min(runs, key=lambda run: run[1])[0]
+
+
+def kmeans_candidates(map_reduce: Callable, shards, n_clusters: int, seed: int) -> tuple:
+    """Rows that represent all rows, and the weight of the rows nearest to each.
+
+    Five rounds draw about ``2 * n_clusters`` rows each, in proportion to their weighted squared
+    distance to the rows drawn before. Small data are all candidates.
+    """
     expected = OVERSAMPLING * n_clusters
     if shards.n_rows <= 4 * expected * N_ROUNDS:
-        everything = random_rows(map_reduce, shards, shards.n_rows, seed)
-        counts = assign(map_reduce, shards, everything).counts
-        return _cluster_candidates(map_reduce, everything, counts, n_clusters, seed)
-    centers = random_rows(map_reduce, shards, 1, seed)
-    stage = 0
-    while stage < N_ROUNDS or (len(centers) < n_clusters and stage < 20 * N_ROUNDS):
-        stage += 1
-        draw = partial(_draw_candidates, centers=centers, seed=seed, stage=stage, expected=expected)
-        drawn = map_reduce(draw, shards)
-        if drawn.cost == 0.0:
-            break
-        centers = np.concatenate([centers, drawn.X])
+        centers = random_rows(map_reduce, shards, shards.n_rows, seed)
+    else:
+        centers = random_rows(map_reduce, shards, 1, seed)
+        stage = 0
+        while stage < N_ROUNDS or (len(centers) < n_clusters and stage < 20 * N_ROUNDS):
+            stage += 1
+            draw = partial(
+                _draw_candidates, centers=centers, seed=seed, stage=stage, expected=expected
+            )
+            drawn = map_reduce(draw, shards)
+            if drawn.cost == 0.0:
+                break
+            centers = np.concatenate([centers, drawn.X])
     counts = assign(map_reduce, shards, centers).counts
-    return _cluster_candidates(map_reduce, centers, counts, n_clusters, seed)
+    return centers[counts > 0], counts[counts > 0]
 
 
-def _cluster_candidates(map_reduce, candidates, counts, n_clusters, seed) -> np.ndarray:
-    candidates, counts = candidates[counts > 0], counts[counts > 0]
+def cluster_candidates(
+    map_reduce: Callable, candidates, counts, n_clusters: int, seed: int, n_runs: int
+) -> list[tuple[np.ndarray, float]]:
+    """Centres and their cost by k-means++ and Lloyd's algorithm on weighted rows, a pair a run."""
     if len(candidates) <= n_clusters:
-        return candidates
+        return [(candidates, 0.0)] * n_runs
     rng = np.random.RandomState(seed % 2**32)
     shards = cut_rows(candidates, 1).with_weights(counts)
     runs = []
-    for _ in range(N_RESTARTS):
+    for _ in range(n_runs):
         start, _ = local_kmeans_plusplus(
             candidates, n_clusters, sample_weight=counts, random_state=rng
         )
         runs.append(lloyd(map_reduce, shards, start, CANDIDATE_ITER))
-    return min(runs, key=lambda run: run[1])[0]
+    return runs
 
 
 def kmeans_plusplus(map_reduce: Callable, shards, n_clusters: int, seed: int) -> np.ndarray:

@@ -199,7 +199,7 @@ def test_the_best_start_is_never_given_up(seed):
 def test_hopeless_starts_are_named():
     def run(gain, rate, n=40):
         gains = gain * rate ** np.arange(n)
-        return EMRun(None, None, 0, 10, values=list(-9 + np.cumsum(gains)))
+        return EMRun(None, None, 0, 10, objectives=list(-9 + np.cumsum(gains)))
 
     good = run(1.0, 0.9)  # ends near 1
     stuck = run(0.1, 0.8)

@@ -14,9 +14,12 @@ from ._gaussian import (
 )
 from ._gaussian_base import GaussianFamily, GaussianParams
 from ._kernels import FeatureKernel, GaussianStatistics, TriangularKernel
+from ._prior import ConjugatePrior, CovariancePenalty
 
 __all__ = [
     "GAUSSIAN_FAMILIES",
+    "ConjugatePrior",
+    "CovariancePenalty",
     "DegenerateComponentError",
     "DiagonalGaussian",
     "Family",

@@ -174,10 +174,13 @@ def moment_sums(X, weight, full: bool) -> tuple:
 def log_sums(log_joint, weight) -> tuple[float, float, float]:
     """Sums over rows of weights, log-densities, and entropies of the posteriors."""
     xp = namespace_of(log_joint)
-    densities, density, norm = _normalised(xp, log_joint)
-    resp = densities / density
-    # 0 log 0 = 0: responsibilities that underflow add nothing
-    entropy = -xp.sum(resp * xp.clip(log_joint - norm, min=-1e300), axis=0)
+    top = xp.max(log_joint, axis=0)
+    relative = log_joint - top
+    densities = xp.exp(relative)
+    density = xp.sum(densities, axis=0)
+    log_density = xp.log(density)
+    entropy = log_density - xp.sum(densities * relative, axis=0) / density
+    norm = log_density + top
     w = 1.0 if weight is None else beside(log_joint, weight)
     total = norm.shape[0] if weight is None else weight.sum()
     return float(total), float(xp.sum(norm * w)), float(xp.sum(entropy * w))

@@ -164,6 +164,28 @@ class Family(ABC):
     def m_step(self, stats, previous=None) -> Any:
         """The parameters that maximise the expected log-likelihood of the statistics."""
 
+    def log_prior(self, params) -> float:
+        """What the objective of EM has beside the total log-likelihood: a penalty, a prior."""
+        return 0.0
+
+    #: Whether the family has `expected`, `coordinates` and `params_of_coordinates`.
+    has_coordinates: bool = False
+
+    def expected(self, stats, params) -> float:
+        """Expected complete log-likelihood of parameters, given statistics under any others.
+
+        What an M-step raises; accelerated EM compares steps by it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no expected log-likelihood.")
+
+    def coordinates(self, params) -> np.ndarray | None:
+        """Parameters as a vector of a space without boundaries; None at its rim."""
+        return None
+
+    def params_of_coordinates(self, vector, like) -> Any:
+        """The parameters of a vector, in the shapes of the parameters `like`."""
+        raise NotImplementedError(f"{type(self).__name__} has no coordinates.")
+
     def better_anchors(self, stats, params) -> np.ndarray | None:
         """Anchors with which statistics should be collected again, None when they are accurate."""
         return None

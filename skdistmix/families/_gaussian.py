@@ -31,11 +31,24 @@ class FullGaussian(GaussianFamily):
 
     name = "full"
 
-    def _covariances(self, stats, counts, shift):
-        n = np.where(counts > 0, counts, 1.0)[:, None, None]
-        covariances = stats.second / n - shift[:, :, None] * shift[:, None, :]
-        covariances = 0.5 * (covariances + covariances.transpose(0, 2, 1))
+    def _scatter(self, stats, counts, shift):
+        scatter = stats.second - self._outer(shift, counts)
+        return 0.5 * (scatter + scatter.transpose(0, 2, 1))
+
+    def _outer(self, vectors, weights):
+        return weights[:, None, None] * vectors[:, :, None] * vectors[:, None, :]
+
+    def scatter_of(self, scatter):
+        return scatter
+
+    def _regularised(self, covariances):
         return add_to_diagonal(covariances, self.reg_covar)
+
+    def _log_determinants(self, params):
+        return -2.0 * np.log(np.diagonal(params.precisions_cholesky, axis1=1, axis2=2)).sum()
+
+    def conjugate_count(self, dof, has_mean):
+        return dof + len(self.moments.mean) + 1 + has_mean
 
     def factors_of(self, covariances):
         return np.stack([precision_factor(c, k) for k, c in enumerate(covariances)])
@@ -81,12 +94,27 @@ class TiedGaussian(GaussianFamily):
     name = "tied"
     per_component = False
 
-    def _covariances(self, stats, counts, shift):
+    def _scatter(self, stats, counts, shift):
         # The scatter about any anchors is the total one less that between means and anchors. The
         # feature kernel takes sums about the overall mean, where the total is known beforehand.
         total = self.moments.scatter if stats.second is None else stats.second.sum(axis=0)
-        pooled = (total - (shift * counts[:, None]).T @ shift) / counts.sum()
-        return add_to_diagonal(0.5 * (pooled + pooled.T), self.reg_covar)
+        pooled = total - self._outer(shift, counts)
+        return 0.5 * (pooled + pooled.T)
+
+    def _outer(self, vectors, weights):
+        return (vectors * weights[:, None]).T @ vectors
+
+    def scatter_of(self, scatter):
+        return scatter
+
+    def _regularised(self, covariances):
+        return add_to_diagonal(covariances, self.reg_covar)
+
+    def _log_determinants(self, params):
+        return -2.0 * np.log(np.diag(params.precisions_cholesky)).sum()
+
+    def conjugate_count(self, dof, has_mean):
+        return dof + len(self.moments.mean) + 1 + self.n_components * has_mean
 
     def factors_of(self, covariances):
         return precision_factor(covariances, None)
@@ -123,11 +151,25 @@ class DiagonalGaussian(GaussianFamily):
     """Every component has its own variances, features are uncorrelated within components."""
 
     name = "diag"
-    full_scatter = False
+    full_scatter = has_matrices = False
 
-    def _covariances(self, stats, counts, shift):
-        n = np.where(counts > 0, counts, 1.0)[:, None]
-        return stats.second / n - shift**2 + self.reg_covar
+    def _scatter(self, stats, counts, shift):
+        return stats.second - self._outer(shift, counts)
+
+    def _outer(self, vectors, weights):
+        return weights[:, None] * vectors**2
+
+    def scatter_of(self, scatter):
+        return diagonal_of(scatter)
+
+    def _regularised(self, covariances):
+        return covariances + self.reg_covar
+
+    def _log_determinants(self, params):
+        return -2.0 * np.log(params.precisions_cholesky).sum()
+
+    def conjugate_count(self, dof, has_mean):
+        return dof + 2 + has_mean
 
     def factors_of(self, covariances):
         return inverse_roots(covariances)
@@ -162,12 +204,29 @@ class SphericalGaussian(GaussianFamily):
     """Every component has one variance for all features."""
 
     name = "spherical"
-    full_scatter = False
+    full_scatter = has_matrices = False
 
-    def _covariances(self, stats, counts, shift):
-        n, d = np.where(counts > 0, counts, 1.0), shift.shape[1]
+    def _scatter(self, stats, counts, shift):
         trace = stats.second if stats.second.ndim == 1 else stats.second.sum(axis=1)
-        return (trace / n - (shift**2).sum(axis=1)) / d + self.reg_covar
+        return trace - self._outer(shift, counts)
+
+    def _outer(self, vectors, weights):
+        return weights * (vectors**2).sum(axis=1)
+
+    def scatter_of(self, scatter):
+        return diagonal_of(scatter).sum()
+
+    def divisor(self, rows):
+        return rows * len(self.moments.mean)
+
+    def _regularised(self, covariances):
+        return covariances + self.reg_covar
+
+    def _log_determinants(self, params):
+        return -2.0 * np.log(params.precisions_cholesky).sum()
+
+    def conjugate_count(self, dof, has_mean):
+        return dof + 2 + len(self.moments.mean) * has_mean
 
     def factors_of(self, covariances):
         return inverse_roots(covariances)

@@ -2,7 +2,8 @@
 
 The M-steps are the maximum-likelihood ones (McLachlan and Peel 2000, section 3.2), computed from
 sums about anchors: with n_k, s_k = sum of (x - a_k) and S_k = sum of (x - a_k)(x - a_k)', the mean
-is a_k + s_k / n_k and the covariance S_k / n_k - (s_k / n_k)(s_k / n_k)'.
+is a_k + s_k / n_k and the covariance S_k / n_k - (s_k / n_k)(s_k / n_k)'. With a prior they
+maximise the posterior density (Fraley and Raftery 2007, section 3).
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from ._base import Family, Moments
+from ._coordinates import coordinates, params_of_coordinates
 from ._kernels import AnchoredSums, FeatureKernel, GaussianStatistics, TriangularKernel
+from ._prior import ConjugatePrior, CovariancePenalty, PriorRows
 
 __all__ = ["GaussianFamily", "GaussianParams"]
 
@@ -54,21 +57,31 @@ class GaussianFamily(Family):
     n_components : int
     reg_covar : float
         Added to the diagonal of covariances.
+    prior : ConjugatePrior, CovariancePenalty or None
     moments : Moments or None
         First-pass summary of the data, set by :meth:`prepare`.
+    prior_rows : PriorRows or None
+        What the prior adds to statistics, set by :meth:`prepare`.
     """
 
     n_components: int
     reg_covar: float = 0.0
+    prior: ConjugatePrior | CovariancePenalty | None = None
     moments: Moments | None = None
+    prior_rows: PriorRows | None = None
 
     #: "covariance_type" of scikit-learn.
     name = ""
     #: Whether statistics need matrices of second moments.
     full_scatter = True
 
+    #: Whether covariances are matrices.
+    has_matrices = True
+
     def prepare(self, moments):
-        return replace(self, moments=moments)
+        family = replace(self, moments=moments)
+        rows = None if self.prior is None else self.prior.rows(family)
+        return replace(family, prior_rows=rows)
 
     def statistics(self, X, weight, resp, anchors):
         sums = AnchoredSums(anchors, self.full_scatter)
@@ -86,18 +99,63 @@ class GaussianFamily(Family):
         DegenerateComponentError
             If a covariance is not positive definite.
         """
-        counts = _present(stats, absent=0.0)
+        counts, shift, means = self._centred(stats)
+        scatter = self._scatter(stats, counts, shift)
+        divisor = self.divisor(counts if self.per_component else counts.sum())
+        if self.prior_rows is not None:
+            means, scatter, divisor = self._with_prior(counts, means, scatter, divisor)
+        divisor = np.where(divisor > 0, divisor, 1.0)
+        divisor = divisor.reshape(divisor.shape + (1,) * (np.ndim(scatter) - divisor.ndim))
+        covariances = self._regularised(scatter / divisor)
         lost = counts == 0.0
-        shift = stats.first / np.where(lost, 1.0, counts)[:, None]
-        means = stats.anchors + shift
-        covariances = self._covariances(stats, counts, shift)
         if lost.any():
-            means[lost] = self.moments.mean if previous is None else previous.means[lost]
-            if self.per_component:
-                start = self.of_covariance(self.moments.covariance)
-                covariances[lost] = start if previous is None else previous.covariances[lost]
+            self._keep(lost, means, covariances, previous)
         factors = self.factors_of(covariances)
         return GaussianParams(counts / counts.sum(), means, covariances, factors)
+
+    def _centred(self, stats) -> tuple:
+        """Rows of each component, its mean about the anchor, and its mean."""
+        counts = _present(stats, absent=0.0)
+        shift = stats.first / np.where(counts == 0.0, 1.0, counts)[:, None]
+        return counts, shift, stats.anchors + shift
+
+    def _with_prior(self, counts, means, scatter, divisor) -> tuple:
+        prior = self.prior_rows
+        if prior.shrinkage > 0:
+            share = counts / (counts + prior.shrinkage)
+            scatter = scatter + self._outer(means - prior.mean, prior.shrinkage * share)
+            means = prior.mean + share[:, None] * (means - prior.mean)
+        return means, scatter + prior.scatter, divisor + prior.count
+
+    def _keep(self, lost, means, covariances, previous) -> None:
+        """Leave components without rows where they were, as far as no prior says where they are."""
+        if self.prior_rows is None or self.prior_rows.shrinkage == 0:
+            means[lost] = self.moments.mean if previous is None else previous.means[lost]
+        if self.prior_rows is None and self.per_component:
+            start = self.of_covariance(self.moments.covariance)
+            covariances[lost] = start if previous is None else previous.covariances[lost]
+
+    def log_prior(self, params):
+        if self.prior_rows is None:
+            return 0.0
+        prior, precisions = self.prior_rows, self.precisions(params)
+        off = self._outer(params.means - prior.mean, np.full(self.n_components, prior.shrinkage))
+        squares = np.sum((prior.scatter + off) * precisions)
+        return -0.5 * float(squares + prior.count * self._log_determinants(params))
+
+    def expected(self, stats, params):
+        counts, shift, means = self._centred(stats)
+        about = self._scatter(stats, counts, shift) + self._outer(means - params.means, counts)
+        squares = np.sum(about * self.precisions(params))
+        return float(counts @ self._log_norm(params) - 0.5 * squares)
+
+    has_coordinates = True
+
+    def coordinates(self, params):
+        return coordinates(self, params)
+
+    def params_of_coordinates(self, vector, like):
+        return params_of_coordinates(self, vector, like)
 
     def kernel(self, params, anchors=None):
         """The fast kernel where raw products are accurate enough, otherwise the safe one."""
@@ -192,8 +250,32 @@ class GaussianFamily(Family):
         return FeatureKernel(products, center, theta, float(log_norm.max()), whitening)
 
     @abstractmethod
-    def _covariances(self, stats: GaussianStatistics, counts, shift) -> np.ndarray:
-        """Regularised covariances; those of components without rows may be anything finite."""
+    def _scatter(self, stats: GaussianStatistics, counts, shift) -> np.ndarray:
+        """Scatter about the means that statistics imply, in the shape of the covariances."""
+
+    @abstractmethod
+    def _outer(self, vectors, weights) -> np.ndarray:
+        """weights[k] vectors[k] vectors[k]', in the shape of the covariances."""
+
+    @abstractmethod
+    def scatter_of(self, scatter) -> np.ndarray | float:
+        """What one covariance of this type needs of a scatter matrix (or its diagonal)."""
+
+    def divisor(self, rows):
+        """What a scatter is divided by to be the covariance of so many rows."""
+        return rows
+
+    @abstractmethod
+    def _regularised(self, covariances) -> np.ndarray:
+        """Covariances with reg_covar added to their diagonals."""
+
+    @abstractmethod
+    def _log_determinants(self, params) -> float:
+        """Sum of the log-determinants of the different covariances (log-variances if spherical)."""
+
+    @abstractmethod
+    def conjugate_count(self, dof: float, has_mean: bool) -> float:
+        """What a conjugate prior adds to the divisor of a covariance."""
 
     @abstractmethod
     def factors_of(self, covariances) -> np.ndarray:

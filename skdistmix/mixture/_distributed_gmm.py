@@ -312,17 +312,17 @@ or list of arrays, default="k-means||"
         for i, (run, fit) in enumerate(zip(runs, fits, strict=True)):
             outcome = "converged" if fit is not None and fit.converged else "did not converge"
             outcome = "was given up" if fit is None else outcome
-            progress.say(f"Start {i} {outcome}, value {run.values[-1]:.6f}")
-        best = max(filter(None, fits), key=lambda fit: fit.score.log_likelihood)
+            progress.say(f"Start {i} {outcome}, objective {run.objectives[-1]:.6f}")
+        best = max(filter(None, fits), key=lambda fit: fit.objectives[-1])
         self.weights_, self.means_ = best.params.weights, best.params.means
         self.covariances_ = best.params.covariances
         self.precisions_cholesky_ = best.params.precisions_cholesky
         self.precisions_ = family.precisions(best.params)
         self.converged_, self.n_iter_ = best.converged, best.n_iter
-        self.objectives_, self.lower_bounds_ = list(best.values), list(best.values[1:])
-        self.objective_ = self.lower_bound_ = best.values[-1]
+        self.objectives_, self.lower_bounds_ = list(best.objectives), list(best.values[1:])
+        self.objective_, self.lower_bound_ = best.objectives[-1], best.values[-1]
         self.convergence_gap_ = best.gap
-        self.init_scores_ = np.array([run.values[-1] for run in runs])
+        self.init_scores_ = np.array([run.objectives[-1] for run in runs])
         self.n_parameters_ = family.n_parameters()
         for criterion in ("bic", "aic", "icl"):
             setattr(self, f"{criterion}_", getattr(best.score, criterion)(self.n_parameters_))

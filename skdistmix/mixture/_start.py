@@ -12,6 +12,8 @@ from .._seeding import (
     GivenResponsibilities,
     RandomResponsibilities,
     bounded_sample,
+    cluster_candidates,
+    kmeans_candidates,
     kmeans_parallel,
     kmeans_plusplus,
     params_from_centers,
@@ -85,15 +87,28 @@ def starts_of(map_reduce, shards, family, start: Start, seeds: list[int], subsam
         sample = bounded_sample(map_reduce, shards, family.moments, size, seeds[0])
         if sample is not shards:
             say(f"EM on a sample of {sample.n_rows} rows")
-            begin = partial(_begin, map_reduce, start)
+            begin = partial(several_starts, map_reduce, start)
             found = fitted_on_sample(map_reduce, sample, family, begin, seeds)
             if found is not None:
                 return found
     return [starting_params(map_reduce, shards, family, start, seed) for seed in seeds]
 
 
-def _begin(map_reduce, start, shards, family, seed):
-    return starting_params(map_reduce, shards, family, start, seed)
+def several_starts(map_reduce, start: Start, shards, family, seed: int, number: int) -> list:
+    """Parameters of different starts of the same method, on rows in memory."""
+    if CENTERS.get(start.method) is not kmeans_parallel:
+        seeds = np.random.RandomState(seed).randint(2**31 - 1, size=number)
+        return [starting_params(map_reduce, shards, family, start, int(s)) for s in seeds]
+    # The rounds over the rows are the same for all; the clusterings of their candidates differ.
+    candidates, counts = kmeans_candidates(map_reduce, shards, family.n_components, seed)
+    runs = cluster_candidates(
+        map_reduce, candidates, counts, family.n_components, seed, n_runs=number
+    )
+    distinct = family.moments.distinct
+    return [
+        params_from_centers(map_reduce, shards, family, _made_distinct(centers, distinct))
+        for centers, _ in runs
+    ]
 
 
 def starting_params(map_reduce, shards, family, start: Start, seed: int) -> GaussianParams:
