@@ -16,6 +16,7 @@ import numpy as np
 from ._acceleration import ACCELERATIONS, MAX_MOVE
 from ._sweeps import Sweep, run_together
 from .families import DegenerateComponentError, Family, Moments
+from .families._array_api import log_sums
 from .families._kernels import LOWEST_EXP
 
 __all__ = [
@@ -132,6 +133,10 @@ def _score(kernel, blocks):
     total, density = None, np.empty((0, 0))
     for block in blocks:
         log_joint = kernel.log_joint(block.X)  # (n_components, n_rows)
+        if not isinstance(log_joint, np.ndarray):
+            part = Score(*log_sums(log_joint, block.weight))
+            total = part if total is None else total + part
+            continue
         if density.shape != log_joint.shape:
             density = np.empty_like(log_joint)
         top = log_joint.max(axis=0)

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 from sklearn.utils.validation import validate_data
 
+from ._arrays import is_foreign
 from ._shards import (
     FrameShard,
     Shards,
@@ -34,7 +35,7 @@ def validated_shards(
     if is_sharded(X):
         shards = as_shards(X, n_shards)
         validate_data(estimator, _described(shards), reset=reset, skip_check_array=True)
-    elif is_zarr(X):
+    elif is_zarr(X) or is_foreign(X):
         shards = cut_rows(X, n_shards or 1)
         validate_data(estimator, _described(shards), reset=reset, skip_check_array=True)
     elif is_frame(X):
@@ -50,6 +51,10 @@ def validated_shards(
             ensure_min_samples=min_rows,
         )
         shards = cut_rows(X, n_shards or 1)
+    if not hasattr(estimator, "device"):
+        shards = shards.on_host()  # what it does with rows, it does in NumPy
+    elif estimator.device is not None and (reset or shards[0].library != "numpy"):
+        shards = shards.computed_on(estimator.device)
     if shards.n_rows < min_rows:
         raise ValueError(
             f"Found array with {shards.n_rows} sample(s) in {len(shards)} shard(s) while a minimum "

@@ -13,6 +13,7 @@ PACKAGE = Path(skdistmix.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # What a room may import from the package. Everything else is forbidden.
+ARRAYS = {"_arrays"}
 FILES = {"_shards", "_compute", "io"}
 MATHEMATICS = {"families"}
 ALGORITHMS = {
@@ -26,16 +27,18 @@ ALGORITHMS = {
 }
 ESTIMATORS = {"mixture", "preprocessing", "_validation"}
 BELOW = {
-    "_shards": set(),
-    "_compute": {"_shards"},
-    "io": {"_shards", "_compute"},
-    "families": set(),
-    **{room: FILES | MATHEMATICS | ALGORITHMS for room in ALGORITHMS},
-    **{room: FILES | MATHEMATICS | ALGORITHMS | ESTIMATORS for room in ESTIMATORS},
+    "_arrays": set(),
+    "_shards": ARRAYS,
+    "_compute": ARRAYS | {"_shards"},
+    "io": ARRAYS | {"_shards", "_compute"},
+    "families": ARRAYS,
+    **{room: ARRAYS | FILES | MATHEMATICS | ALGORITHMS for room in ALGORITHMS},
+    **{room: ARRAYS | FILES | MATHEMATICS | ALGORITHMS | ESTIMATORS for room in ESTIMATORS},
     "datasets": set(),
 }
 ABOVE = {"deep", "model_selection", "inspection", "cluster", "cocluster"}
 EXTERNAL = {
+    "_arrays": {"numpy", "array_api_compat"},
     "families": {"numpy", "scipy"},
     "_shards": {"numpy", "sklearn", "pyarrow", "zarr", "dask", "distributed"},
 }
@@ -70,7 +73,7 @@ def test_imports_point_down(path):
         assert internal - {room} <= BELOW[room]
     elif room in ABOVE:
         assert not internal & (ABOVE - {room})
-    if room in ESTIMATORS | ALGORITHMS | MATHEMATICS | FILES:
+    if room in ESTIMATORS | ALGORITHMS | MATHEMATICS | FILES | ARRAYS:
         assert not internal & ABOVE
     outside = {name for name in external if name not in sys.stdlib_module_names}
     if room in EXTERNAL:
@@ -79,6 +82,14 @@ def test_imports_point_down(path):
         assert not outside & NOT_FOR_ALGORITHMS
     if room != "deep":
         assert not outside & {"torch", "skorch"}
+    if room != "_arrays":
+        assert "array_api_compat" not in outside
+
+
+def test_array_api_compat_is_imported_inside_functions_only():
+    tree = ast.parse((PACKAGE / "_arrays.py").read_text())
+    at_import = {a.name for node in tree.body if isinstance(node, ast.Import) for a in node.names}
+    assert at_import == {"warnings", "numpy"}
 
 
 def test_every_room_is_known():
@@ -91,8 +102,8 @@ def test_import_loads_nothing_heavy():
     code = (
         "import sys, sklearn.cluster, sklearn.mixture; before = set(sys.modules); "
         "import skdistmix, skdistmix.model_selection, skdistmix.preprocessing; "
-        "heavy = {'torch', 'skorch', 'dask', 'distributed', 'pyarrow', 'zarr', 'pandas', "
-        "'matplotlib', 'polars'}; "
+        "heavy = {'torch', 'skorch', 'array_api_compat', 'dask', 'distributed', 'pyarrow', "
+        "'zarr', 'pandas', 'matplotlib', 'polars'}; "
         "print(sorted(heavy & (set(sys.modules) - before)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -287,3 +287,8 @@ def test_n_shards_does_not_cut_pieces_again():
         DistributedGMM(n_shards=3).fit([X, X])
     with pytest.raises(ValueError, match="at least 1"):
         as_shards(X, n_shards=0)
+
+
+def test_a_polars_frame_alone():
+    pl = pytest.importorskip("polars")
+    assert as_shards(pl.DataFrame({"a": [1.0, 2.0]})).n_rows == 2

@@ -73,7 +73,8 @@ def _frame_of_part(part, function, partition_info=None):
 
 def _values(part, function, number: int | None) -> np.ndarray:
     name = "a partition" if number is None else f"partition {number}"
-    shard = _in_order(replace(as_shards([part])[0], name=name), function.columns)
+    shard = replace(as_shards([part])[0].on_host(), name=name)
+    shard = _in_order(shard, function.columns)
     with single_threaded_blas():
         blocks = shard.blocks(0, shard.n_rows, function.block_rows, check=function.check)
         parts = [function(block) for block in blocks]

@@ -10,12 +10,32 @@ import numpy as np
 
 from .._shards import Block, ReadAhead, Shard, Shards
 
-__all__ = ["Piece", "Task", "TreeSum", "cut_tasks", "reduce_body", "rows_body", "tree_of"]
+__all__ = [
+    "Piece",
+    "Task",
+    "TreeSum",
+    "cut_tasks",
+    "reduce_body",
+    "rows_body",
+    "tree_of",
+    "useful_block_rows",
+]
 
 FAN_IN = 8  # partial results added at one node of the reduction tree
 TASK_ELEMENTS = 2**18  # numbers of X in one task: about 2 MB
 FILE_TASK_ELEMENTS = 2**20  # the same where rows are read from files: a few larger reads
 MIN_TASK_ROWS, MAX_TASK_ROWS = 2**10, 2**16
+# Accelerators: blocks so many times larger, up to these rows and numbers, and so many in a task,
+# at whose end the sums come back.
+WIDER, MAX_WIDE_ROWS, MAX_WIDE_ELEMENTS, WIDE_BLOCKS = 32, 2**18, 2**24, 4
+
+
+def useful_block_rows(shards: Shards, block_rows: int) -> int:
+    """Rows of a block where `block_rows` suit the processor."""
+    if not any(shard.wide for shard in shards):
+        return block_rows
+    most = min(WIDER * block_rows, MAX_WIDE_ROWS, MAX_WIDE_ELEMENTS // shards.n_features)
+    return max(block_rows, most)
 
 
 def cut_tasks(shards: Shards, block_rows: int) -> list[list[tuple[int, int, int]]]:
@@ -26,6 +46,9 @@ def cut_tasks(shards: Shards, block_rows: int) -> list[list[tuple[int, int, int]
     """
     tasks, task, room = [], [], 0
     for index, shard in enumerate(shards):
+        if task and shard.on_device:  # the arrays of a task lie on one device
+            tasks.append(task)
+            task = []
         task_rows = _task_rows(shard, block_rows)
         room = min(room, task_rows) if task else task_rows
         for start, stop in shard.ranges(task_rows, room):
@@ -40,6 +63,8 @@ def cut_tasks(shards: Shards, block_rows: int) -> list[list[tuple[int, int, int]
 
 
 def _task_rows(shard: Shard, block_rows: int) -> int:
+    if shard.wide:
+        return WIDE_BLOCKS * block_rows
     elements = FILE_TASK_ELEMENTS if shard.read_anew else TASK_ELEMENTS
     wanted = min(MAX_TASK_ROWS, max(MIN_TASK_ROWS, elements // shard.n_features))
     return max(1, round(wanted / block_rows)) * block_rows
@@ -122,6 +147,9 @@ def _useful_blocks(pairs, block_rows) -> Iterator[Block]:
     waiting: list[Block] = []
     n_waiting = 0
     for _, block in pairs:
+        if not isinstance(block.X, np.ndarray):
+            yield block
+            continue
         if waiting and n_waiting + len(block.X) > block_rows:
             yield _joined(waiting)
             waiting, n_waiting = [], 0

@@ -15,12 +15,13 @@ import numpy as np
 from joblib.parallel import get_active_backend
 from sklearn.utils.parallel import Parallel, delayed
 
+from .._arrays import joined
 from .._shards import Shards, read_rows
 from ._backend import dask_client_of_backend, resolve_backend, single_threaded_blas
 from ._cluster import Cluster
 from ._dump import dump_shards
 from ._queue import SharedQueue
-from ._tasks import Piece, Task, TreeSum, cut_tasks, reduce_body, rows_body
+from ._tasks import Piece, Task, TreeSum, cut_tasks, reduce_body, rows_body, useful_block_rows
 
 __all__ = ["Workers"]
 
@@ -100,10 +101,15 @@ class Workers:
         """
         results: list[np.ndarray | None] = [None] * len(shards)
         filled = [0] * len(shards)
+        parts: list[list] = [[] for _ in shards]  # of libraries that cannot write to arrays
 
         def keep(values_of_task):
             # Put in its place at once: a list of parts would need the memory twice in the end.
             for shard, values in values_of_task:
+                values = shards[shard].returned(values)
+                if not isinstance(values, np.ndarray):
+                    parts[shard].append(values)
+                    continue
                 if results[shard] is None:
                     shape = (shards.sizes[shard], *values.shape[1:])
                     results[shard] = np.empty(shape, values.dtype)
@@ -115,10 +121,11 @@ class Workers:
             cluster.map_rows(keep, function, shards, block_rows, check)
         else:
             self._run(keep, rows_body, function, shards, block_rows, check)
-        return results
+        return [joined(some) if some else one for some, one in zip(parts, results)]
 
     def _run(self, consume, body, function, shards, block_rows, check) -> None:
         """Call `consume` with what the body makes of each task, in the order of tasks."""
+        block_rows = useful_block_rows(shards, block_rows)
         cut = cut_tasks(shards, block_rows)
         in_processes = self._parallel is not None and len(cut) > 1
         if in_processes:
@@ -138,7 +145,8 @@ class Workers:
         if any(t.reads_files for t in tasks):
             reader = self._reading_threads()
             begin = partial(Task.begin, executor=reader)
-        if self._executor is not None and len(tasks) > 1:
+        # Other libraries than NumPy share the work of one task among threads of their own.
+        if self._executor is not None and len(tasks) > 1 and not shards.on_device:
             queue = SharedQueue(tasks, consume, 4 * self.n_workers, begin)
             queue.run(self._executor, self.n_workers)
             return
@@ -158,6 +166,9 @@ class Workers:
 
     def _cluster_of(self, shards: Shards) -> Cluster | None:
         """The cluster on which rows live, or that the joblib context names; None for neither."""
+        if shards.on_device:
+            self._refuse_other_processes(shards)
+            return None
         client = shards.client or self._client
         if client is None:
             return None
@@ -165,6 +176,16 @@ class Workers:
             self._cluster = Cluster(client)
             self._stack.enter_context(self._cluster)
         return self._cluster
+
+    def _refuse_other_processes(self, shards: Shards) -> None:
+        if self._client is None and self._parallel is None:
+            return
+        backend = type(get_active_backend()[0]).__name__
+        raise ValueError(
+            f"X holds arrays of {shards[0].library}, which are computed in this process, but the "
+            f"joblib context asks for other processes ({backend}). Leave that context, or give "
+            "NumPy arrays (of a torch tensor X.numpy(force=True))."
+        )
 
     def _on_disk(self, shards: Shards) -> Shards:
         """The same shards with in-memory rows in .npy files, which worker processes map."""

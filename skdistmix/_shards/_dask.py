@@ -39,7 +39,7 @@ class DaskShard(Shard):
             part = self.part.compute(scheduler="synchronous")
         elif part is None:
             part = self.part.result()
-        shard = self.one_shard(part, self.name, self.columns)
+        shard = self.one_shard(part, self.name, self.columns).on_host()
         if shard.n_rows != self.n_rows or shard.n_features != self.n_features:
             raise ValueError(
                 f"{self.name} has the shape {(shard.n_rows, shard.n_features)}, announced was "

@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 from sklearn.utils.validation import check_array
 
+from .._arrays import is_foreign
 from ._dask import (
     DaskShard,
     describe,
@@ -22,6 +23,7 @@ from ._dask import (
     is_future,
     partitions,
 )
+from ._device import device_shard
 from ._files import PARQUET, is_zarr, is_zarr_folder, open_file, zarr_shards
 from ._shard import ArrayShard, FrameShard, Shard, default_n_shards
 from ._shards import Shards
@@ -47,8 +49,9 @@ def as_shards(X, n_shards: int | None = None, *, columns=None, client=None) -> S
         In a list or tuple whose elements are 2-D arrays, DataFrames, paths, futures, delayed
         values or shards, each element is one shard. A path, a folder or a glob pattern
         (``"data/part-*.parquet"``) gives one shard a file (``.npy``, ``.parquet``, ``.zarr``), in
-        natural order of the names. Dask arrays and DataFrames give one shard a partition. Nested
-        plain lists are ordinary array-like input.
+        natural order of the names. Dask arrays and DataFrames give one shard a partition. Arrays
+        of other libraries (PyTorch, CuPy) stay on their device. Nested plain lists are ordinary
+        array-like input.
     n_shards : int, optional
         Number of row ranges an array is cut into; by default one per 1,000 rows, at least 1 and
         at most 8. Data that come in pieces are not cut again.
@@ -114,9 +117,10 @@ def as_shards(X, n_shards: int | None = None, *, columns=None, client=None) -> S
     if is_zarr(X):
         _with_columns([], columns)
         return Shards(zarr_shards(X, n_shards, _range_name))
-    if not is_frame(X):
+    if not is_frame(X) and not is_foreign(X):
         X = check_array(X, dtype="numeric", ensure_all_finite=False)
-    n_shards = n_shards or default_n_shards(X.shape[0])
+    n_rows = X.shape[0] if X.shape else 0
+    n_shards = n_shards or default_n_shards(n_rows)
     return Shards(_with_columns(list(cut_rows(X, n_shards)), columns))
 
 
@@ -124,13 +128,14 @@ def cut_rows(X, n_shards: int) -> Shards:
     """An array or DataFrame as `n_shards` contiguous row ranges of nearly equal size (views)."""
     if is_zarr(X):
         return Shards(zarr_shards(X, n_shards, _range_name))
-    bounds = np.linspace(0, X.shape[0], n_shards + 1).astype(int)
-    if n_shards == 1:
+    foreign = is_foreign(X)
+    if n_shards == 1 or (foreign and X.ndim != 2):
         return Shards([_one_shard(X, "the data")])
+    bounds = np.linspace(0, X.shape[0], n_shards + 1).astype(int).tolist()
     pieces = X.iloc if hasattr(X, "iloc") else X
     return Shards(
         [
-            _one_shard(pieces[a:b], _range_name(i, a, b - 1))
+            _one_shard(pieces[a:b, :] if foreign else pieces[a:b], _range_name(i, a, b - 1))
             for i, (a, b) in enumerate(pairwise(bounds))
         ]
     )
@@ -225,7 +230,11 @@ def dask_shards(X, client, columns=None, n_columns: int | None = None) -> Shards
                 f"{name} is a {fact.kind} of shape {fact.shape}: a partition must be a 2-D array "
                 "or a DataFrame."
             )
-        kind = np.dtype(fact.dtype).kind if fact.columns is None and fact.dtype else "f"
+        kind = (
+            np.dtype(fact.dtype.rpartition(".")[2]).kind
+            if fact.columns is None and fact.dtype
+            else "f"
+        )
         if kind not in "fiub":
             raise ValueError(f"{name} holds values of dtype {fact.dtype}: expected numbers.")
         names = fact.columns if n_columns is None else None
@@ -283,6 +292,8 @@ def _one_shard(piece, name: str, columns=None) -> Shard:
     if is_frame(piece):
         shard = FrameShard(*piece.shape, name, tuple(piece.columns), frame=piece)
         return _with_columns([shard], columns)[0]
+    if is_foreign(piece):
+        return _with_columns([device_shard(piece, name)], columns)[0]
     if not _is_2d(piece):
         shape = getattr(piece, "shape", "")
         raise ValueError(
@@ -333,6 +344,14 @@ def _agree(shards: list[Shard]) -> list[Shard]:
     if not shards:
         raise ValueError("X is an empty list: at least one shard is required.")
     first = shards[0]
+    for shard in shards:
+        if shard.library != first.library:
+            raise ValueError(
+                f"{first.name} holds rows of {first.library}, {shard.name} of {shard.library}: "
+                "give all shards as arrays of one library."
+            )
+    if not all(shard.on_device for shard in shards):  # one device of several has no float64
+        shards = [shard.on_host() for shard in shards]
     named = next((shard for shard in shards if shard.columns is not None), None)
     reordered = []
     for i, shard in enumerate(shards):

@@ -11,7 +11,15 @@ from functools import partial
 import numpy as np
 from sklearn.utils.validation import check_array
 
-__all__ = ["ArrayShard", "Block", "FrameShard", "MappedShard", "Shard", "default_n_shards"]
+__all__ = [
+    "ArrayShard",
+    "Block",
+    "FrameShard",
+    "MappedShard",
+    "Shard",
+    "check_finite",
+    "default_n_shards",
+]
 
 
 def default_n_shards(n_rows: int) -> int:
@@ -95,6 +103,36 @@ class Shard(ABC):
         """Futures of a Dask cluster that the rows are in."""
         return ()
 
+    @property
+    def library(self) -> str:
+        """The name of the library whose arrays the rows are given in."""
+        return "numpy"
+
+    @property
+    def on_device(self) -> bool:
+        """Whether blocks hold arrays of another library than NumPy."""
+        return False
+
+    @property
+    def wide(self) -> bool:
+        """Whether blocks are computed on an accelerator, which wants many rows at once."""
+        return False
+
+    def on_host(self) -> Shard:
+        """The same shard with blocks of NumPy arrays."""
+        return self
+
+    def computed_on(self, device) -> Shard:
+        """The same shard with blocks that are computed on a device."""
+        raise ValueError(
+            f"device={device!r} is for arrays of other libraries, {self.name} is read into NumPy "
+            "arrays. Give X as such an array, for example torch.from_numpy(X), or device=None."
+        )
+
+    def returned(self, values):
+        """Values of rows as an array of the library and on the device of the rows."""
+        return values
+
     def light(self) -> Shard:
         """The same shard without its futures, to be `filled` where their values are."""
         return self
@@ -148,8 +186,8 @@ class Shard(ABC):
         row = start
         weights = self._weights(start, stop, rows)
         for X in self.reads(start, stop, rows):
-            yield row, X, None if weights is None else weights(len(X))
-            row += len(X)
+            yield row, X, None if weights is None else weights(X.shape[0])
+            row += X.shape[0]
 
     def _weights(self, start, stop, rows) -> Callable | None:
         """A function that gives the next so many weights."""
@@ -182,7 +220,7 @@ class Shard(ABC):
             if part.dtype not in (np.float32, np.float64):
                 part = part.astype(np.float64)
             if check:
-                _check_finite(part, self, first + start)
+                check_finite(part, self, first + start)
             row = offset + first + start
             block = Block(part, None, range(row, row + len(part)))
             if weight is not None:
@@ -322,6 +360,27 @@ class RowRange(Shard):
     def travels(self):
         return self.source.travels
 
+    @property
+    def library(self):
+        return self.source.library
+
+    @property
+    def on_device(self):
+        return self.source.on_device
+
+    @property
+    def wide(self):
+        return self.source.wide
+
+    def on_host(self):
+        return replace(self, source=self.source.on_host())
+
+    def computed_on(self, device):
+        return replace(self, source=self.source.computed_on(device))
+
+    def returned(self, values):
+        return self.source.returned(values)
+
 
 def _pickles(function: Callable) -> bool:
     try:
@@ -357,7 +416,8 @@ def _numeric(rows, name: str) -> np.ndarray:
         raise
 
 
-def _check_finite(X: np.ndarray, shard: Shard, first: int) -> None:
+def check_finite(X: np.ndarray, shard: Shard, first: int) -> None:
+    """Raise if there is a NaN or an infinity, naming the shard and the row."""
     # One cheap reduction for the usual case; the row is looked for only when something is wrong.
     with np.errstate(over="ignore", invalid="ignore"):
         if X.dtype.kind != "f" or np.isfinite(X.sum()):

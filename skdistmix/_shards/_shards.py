@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from .._arrays import is_foreign, to_host
 from ._shard import MappedShard, Shard
 
 __all__ = ["Shards", "split_rows"]
@@ -70,6 +71,25 @@ class Shards(Sequence):
         return next((s.client for s in self._shards if s.client is not None), None)
 
     @property
+    def on_device(self) -> bool:
+        """Whether blocks hold arrays of another library than NumPy."""
+        return any(s.on_device for s in self._shards)
+
+    def on_host(self) -> Shards:
+        """The same shards with blocks of NumPy arrays."""
+        return Shards([s.on_host() for s in self._shards]) if self.on_device else self
+
+    def computed_on(self, device) -> Shards:
+        """The same shards with blocks that are computed on a device.
+
+        Raises
+        ------
+        ValueError
+            If they hold no arrays of another library than NumPy, or the device cannot be used.
+        """
+        return Shards([s.computed_on(device) for s in self._shards])
+
+    @property
     def name(self) -> str:
         """How messages call this object."""
         return repr(self)
@@ -103,7 +123,7 @@ class Shards(Sequence):
                     source=replace(s, weight=None),
                     function=function,
                 )
-                for s in self._shards
+                for s in self.on_host()
             ]
         )
 
@@ -168,7 +188,7 @@ def split_rows(values, shards: Shards, what: str, ndim=(1,), dtype=np.float64) -
 
 def _as_numbers(values, what: str, dtype) -> np.ndarray:
     try:
-        values = np.asarray(values)
+        values = to_host(values) if is_foreign(values) else np.asarray(values)
         if values.dtype.kind == "c":
             raise ValueError("complex numbers")
         return np.asarray(values, dtype=dtype)

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import to_host
+from ._array_api import moment_sums
+
 __all__ = ["DegenerateComponentError", "Family", "Moments", "logsumexp0"]
 
 
@@ -57,6 +60,10 @@ class Moments:
     @classmethod
     def of_rows(cls, X, weight, full: bool, limit: int) -> Moments:
         """Moments of a block; `full` asks for the whole scatter matrix."""
+        if not isinstance(X, np.ndarray):
+            total, mean, scatter, low, high = moment_sums(X, weight, full)
+            distinct = _distinct_rows(X, limit)
+            return cls(total, X.shape[0], mean, scatter, low, high, distinct, limit)
         Z = np.array(X.T, dtype=np.float64, order="C")  # (n_features, n_rows)
         low, high = Z.min(axis=1), Z.max(axis=1)
         total = float(len(X) if weight is None else weight.sum())
@@ -111,9 +118,9 @@ def _mean(Z: np.ndarray, weight: np.ndarray | None, total: float) -> np.ndarray:
 
 def _distinct_rows(X: np.ndarray, limit: int) -> np.ndarray:
     """At most `limit` distinct rows; the whole block is sorted only if its head has too few."""
-    head = np.unique(X[: 4 * limit], axis=0)
-    if len(head) < limit < len(X):
-        head = np.unique(X, axis=0)
+    head = np.unique(to_host(X[: min(4 * limit, X.shape[0]), :]), axis=0)
+    if len(head) < limit < X.shape[0]:
+        head = np.unique(to_host(X), axis=0)
     return head[:limit]
 
 

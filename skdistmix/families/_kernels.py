@@ -20,6 +20,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from . import _array_api
 from ._base import logsumexp0
 
 __all__ = ["AnchoredSums", "FeatureKernel", "GaussianStatistics", "TriangularKernel", "pairs"]
@@ -118,12 +119,17 @@ class FeatureKernel:
 
     def log_joint(self, X: np.ndarray) -> np.ndarray:
         """log(weight) + log-density of each row, shape (n_components, n_rows)."""
+        if not isinstance(X, np.ndarray):
+            return _array_api.feature_log_joint(self, X)
         phi, resp, _, _ = self._features(X)
         np.matmul(self.theta, _split(phi, self.width), out=_split(resp, self.width))
         return resp[:, : len(X)].copy()
 
     def statistics(self, blocks: Iterable) -> GaussianStatistics | None:
         """Statistics of all rows of the blocks, under this kernel's parameters."""
+        blocks, foreign = _array_api.peeked(blocks)
+        if foreign:
+            return self._unpacked(*_array_api.feature_sums(self, blocks))
         sums, total, weight, empty = np.zeros_like(self.theta), 0.0, 0.0, True
         theta = self.theta.copy()
         theta[:, len(self.center)] -= self.peak
@@ -260,6 +266,8 @@ class TriangularKernel:
 
     def log_joint(self, X: np.ndarray) -> np.ndarray:
         """log(weight) + log-density of each row, shape (n_components, n_rows)."""
+        if not isinstance(X, np.ndarray):
+            return _array_api.triangular_log_joint(self, X)
         return self._log_joint(X, np.empty((len(self.means), len(X))))
 
     def _log_joint(self, X, out):
@@ -279,6 +287,9 @@ class TriangularKernel:
 
     def statistics(self, blocks: Iterable) -> GaussianStatistics | None:
         """Statistics of all rows of the blocks, under this kernel's parameters."""
+        blocks, foreign = _array_api.peeked(blocks)
+        if foreign:
+            return GaussianStatistics(*_array_api.triangular_sums(self, blocks), self.anchors)
         K = len(self.anchors)
         sums = AnchoredSums(self.anchors, full=self.factors.ndim == 3)
         resp, log_likelihood = np.empty((K, 0)), 0.0

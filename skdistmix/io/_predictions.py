@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from .._arrays import is_foreign, to_host
 from .._compute import VALUE_NAMES, value_names
 from .._shards import (
     Shard,
@@ -178,7 +179,7 @@ class _Writer:
 
     def write(self, values) -> None:
         """Append the values of some rows."""
-        table = _table(np.asarray(values), self._method)
+        table = _table(to_host(values) if is_foreign(values) else np.asarray(values), self._method)
         if self._writer is None:
             self._writer = _pyarrow().parquet.ParquetWriter(self._file, table.schema)
         self._writer.write_table(table)

@@ -17,6 +17,7 @@ from .._compute import Workers, lazy_rows, value_names
 from .._em import Score, score_pass
 from .._shards import is_dask, is_sharded
 from .._validation import validated_columns, validated_shards
+from ..families._array_api import VALUES as ARRAY_VALUES
 from ..families._base import logsumexp0
 
 __all__ = ["BaseMixture"]
@@ -46,7 +47,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         -------
         labels : ndarray of shape (n_samples,), or one array a shard
             A list for a list (or Shards), a generator of arrays, one a file, for a path or glob,
-            and a lazy Dask collection of the same chunks and index for a Dask collection.
+            and a lazy Dask collection of the same chunks and index for a Dask collection. Arrays of
+            the library of X, on its device, where X holds PyTorch tensors or the like.
         """
         return self._rows(X, "predict")
 
@@ -62,7 +64,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         -------
         resp : ndarray of shape (n_samples, n_components), or one array a shard
             A list for a list (or Shards), a generator of arrays, one a file, for a path or glob,
-            and a lazy Dask collection of the same chunks and index for a Dask collection.
+            and a lazy Dask collection of the same chunks and index for a Dask collection. Arrays of
+            the library of X, on its device, where X holds PyTorch tensors or the like.
         """
         return self._rows(X, "predict_proba")
 
@@ -78,7 +81,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         -------
         log_density : ndarray of shape (n_samples,), or one array a shard
             A list for a list (or Shards), a generator of arrays, one a file, for a path or glob,
-            and a lazy Dask collection of the same chunks and index for a Dask collection.
+            and a lazy Dask collection of the same chunks and index for a Dask collection. Arrays of
+            the library of X, on its device, where X holds PyTorch tensors or the like.
         """
         return self._rows(X, "score_samples")
 
@@ -203,7 +207,10 @@ class BaseMixture(DensityMixin, BaseEstimator):
     def _map_rows(self, function, shards):
         with Workers(self.n_jobs) as workers:
             results = workers.map_rows(function, shards, function.block_rows, check=True)
-        return [function.empty if r is None else r for r in results]
+        return [
+            shard.returned(function.empty) if values is None else values
+            for shard, values in zip(shards, results)
+        ]
 
     def _score(self, X, sample_weight) -> Score:
         check_is_fitted(self)
@@ -240,7 +247,9 @@ class RowValues:
                 f"X has {block.X.shape[1]} features, but the model was fitted to "
                 f"{self.n_features} features."
             )
-        return VALUES[self.method](self.kernel.log_joint(block.X))
+        log_joint = self.kernel.log_joint(block.X)
+        values = VALUES if isinstance(log_joint, np.ndarray) else ARRAY_VALUES
+        return values[self.method](log_joint)
 
     @property
     def block_rows(self) -> int:

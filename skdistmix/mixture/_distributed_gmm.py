@@ -85,6 +85,11 @@ class DistributedGMM(SklearnConversion, BaseMixture):
         one; -1 means all. Any joblib backend works, as in
         ``with joblib.parallel_config("loky", n_jobs=4): ...``. The result does not depend on it,
         to the last bit.
+    device : str or device of an array library, optional
+        Where blocks of rows are computed if X holds arrays of a library of the array API, such as
+        PyTorch or CuPy: with ``device="cuda"`` a tensor that does not fit on the GPU can stay in
+        memory. None: where the array lies. For other forms of X `fit` refuses a device, and methods
+        of the fitted model do not need it.
     random_state : int, RandomState instance or None, default=None
         Seed of the start and of `sample`.
     verbose : int, default=0
@@ -181,6 +186,7 @@ class DistributedGMM(SklearnConversion, BaseMixture):
         "warm_start": ["boolean"],
         "n_shards": [Interval(Integral, 1, None, closed="left"), None],
         "n_jobs": [Integral, None],
+        "device": "no_validation",  # each library has its own
         "random_state": ["random_state"],
         "verbose": ["verbose"],
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
@@ -206,6 +212,7 @@ class DistributedGMM(SklearnConversion, BaseMixture):
         warm_start=False,
         n_shards=None,
         n_jobs=None,
+        device=None,
         random_state=None,
         verbose=0,
         verbose_interval=10,
@@ -227,6 +234,7 @@ class DistributedGMM(SklearnConversion, BaseMixture):
         self.warm_start = warm_start
         self.n_shards = n_shards
         self.n_jobs = n_jobs
+        self.device = device
         self.random_state = random_state
         self.verbose = verbose
         self.verbose_interval = verbose_interval
@@ -241,7 +249,8 @@ class DistributedGMM(SklearnConversion, BaseMixture):
             One array, memmap, zarr array or DataFrame; a list of 2-D arrays, DataFrames, paths,
             futures, delayed values or shards, each one shard; a path, folder or glob of ``.npy``,
             ``.parquet`` or ``.zarr``; a Dask array or DataFrame; or what
-            :func:`skdistmix.as_shards` returns.
+            :func:`skdistmix.as_shards` returns. Arrays may be PyTorch tensors, CuPy arrays or the
+            like, on any device.
         y : ignored
         sample_weight : array-like of shape (n_samples,), list of arrays, path, str, optional
             Frequency weights: weight 2 counts as two equal rows, weight 0 as none. Also ``.npy``
@@ -282,7 +291,7 @@ class DistributedGMM(SklearnConversion, BaseMixture):
                 seeds = [int(rng.randint(np.iinfo(np.int32).max)) for _ in range(self.n_init)]
                 subsample = self.subsample if self.max_iter >= FEW_ITERATIONS else None
                 starts = starts_of(
-                    map_reduce, shards, family, start, seeds, subsample, progress.say
+                    map_reduce, shards.on_host(), family, start, seeds, subsample, progress.say
                 )
             runs = [
                 EMRun(

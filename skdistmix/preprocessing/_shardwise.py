@@ -202,7 +202,7 @@ class Shardwise(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         if not is_sharded(X):
             return self.transformer_.inverse_transform(X)
         lazy = is_collection(X)
-        shards = None if lazy else as_shards(X)
+        shards = None if lazy else as_shards(X).on_host()
         n_features = X.shape[1] if lazy else shards.n_features
         if n_features != self._n_features_out:
             raise ValueError(
