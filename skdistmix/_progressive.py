@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ._em import EMFit, EMRun, em_together, first_pass
-from ._seeding import bounded_sample
+from ._sampling import bounded_sample
 from .families import DegenerateComponentError, Family, Moments
 
 __all__ = ["fitted_on_sample", "sample_size"]

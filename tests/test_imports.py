@@ -18,8 +18,11 @@ FILES = {"_shards", "_compute", "io"}
 MATHEMATICS = {"families"}
 ALGORITHMS = {
     "_sweeps",
+    "_acceleration",
     "_em",
+    "_sampling",
     "_seeding",
+    "_stream",
     "_hierarchical",
     "_progressive",
     "_alignment",
@@ -39,7 +42,7 @@ BELOW = {
 ABOVE = {"deep", "model_selection", "inspection", "cluster", "cocluster"}
 EXTERNAL = {
     "_arrays": {"numpy", "array_api_compat"},
-    "families": {"numpy", "scipy"},
+    "families": {"numpy", "scipy", "sklearn"},  # sklearn: what users pass is a BaseEstimator
     "_shards": {"numpy", "sklearn", "pyarrow", "zarr", "dask", "distributed"},
 }
 NOT_FOR_ALGORITHMS = {"joblib", "dask", "distributed", "threadpoolctl"}

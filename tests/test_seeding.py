@@ -8,16 +8,15 @@ from scipy.stats import ks_2samp
 from skdistmix import as_shards
 from skdistmix._compute import Workers
 from skdistmix._em import first_pass
+from skdistmix._sampling import bounded_sample, uniforms
 from skdistmix._seeding import (
     assign,
-    bounded_sample,
     kmeans_parallel,
     kmeans_plusplus,
     lloyd,
     nearest,
     random_rows,
     squared_distance,
-    uniforms,
 )
 
 CENTERS = (kmeans_parallel, kmeans_plusplus, random_rows)

@@ -17,7 +17,8 @@ from .._arrays import (
     to_host,
     usable_device,
 )
-from ._shard import Block, MappedShard, Shard, check_finite
+from ._mapped import MappedShard
+from ._shard import Block, Shard, check_finite
 
 __all__ = ["DeviceShard", "HostShard", "device_shard"]
 
@@ -93,6 +94,9 @@ class DeviceShard(Shard):
 @dataclass(frozen=True)
 class HostShard(MappedShard):
     """The rows of a :class:`DeviceShard` brought to the host as they are read."""
+
+    def _mapped(self, X):
+        return self.function(X)
 
     @property
     def library(self):

@@ -9,7 +9,8 @@ from itertools import pairwise
 import numpy as np
 
 from .._arrays import is_foreign, to_host
-from ._shard import MappedShard, Shard
+from ._mapped import MappedShard
+from ._shard import Shard
 
 __all__ = ["Shards", "split_rows"]
 

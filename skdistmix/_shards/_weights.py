@@ -11,7 +11,8 @@ import numpy as np
 from ._dask import DaskShard, is_dask, on_workers
 from ._files import ParquetShard, npy_shard
 from ._input import dask_shards, expanded
-from ._shard import FrameShard, MappedShard, Shard
+from ._mapped import MappedShard
+from ._shard import FrameShard, Shard
 from ._shards import Shards, split_rows
 
 __all__ = ["WeightFacts", "weight_facts", "weighted"]

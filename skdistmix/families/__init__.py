@@ -13,8 +13,9 @@ from ._gaussian import (
     TiedGaussian,
 )
 from ._gaussian_base import GaussianFamily, GaussianParams
-from ._kernels import FeatureKernel, GaussianStatistics, TriangularKernel
+from ._kernels import FeatureKernel, TriangularKernel
 from ._prior import ConjugatePrior, CovariancePenalty
+from ._statistics import GaussianStatistics
 
 __all__ = [
     "GAUSSIAN_FAMILIES",

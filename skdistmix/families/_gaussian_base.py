@@ -16,8 +16,9 @@ from scipy.linalg import solve_triangular
 
 from ._base import Family, Moments
 from ._coordinates import coordinates, params_of_coordinates
-from ._kernels import AnchoredSums, FeatureKernel, GaussianStatistics, TriangularKernel
+from ._kernels import FeatureKernel, TriangularKernel
 from ._prior import ConjugatePrior, CovariancePenalty, PriorRows
+from ._statistics import AnchoredSums, GaussianStatistics
 
 __all__ = ["GaussianFamily", "GaussianParams"]
 

@@ -8,10 +8,9 @@ import numpy as np
 
 from .._em import em, first_pass
 from .._hierarchical import CRITERIA, hierarchical_labels
+from .._sampling import RowSample, bounded_sample
 from .._seeding import (
     GivenResponsibilities,
-    RowSample,
-    bounded_sample,
     params_from_centers,
     params_from_responsibilities,
 )

@@ -8,10 +8,10 @@ from functools import partial
 import numpy as np
 
 from .._progressive import fitted_on_sample, sample_size
+from .._sampling import bounded_sample
 from .._seeding import (
     GivenResponsibilities,
     RandomResponsibilities,
-    bounded_sample,
     cluster_candidates,
     kmeans_candidates,
     kmeans_parallel,
