@@ -8,12 +8,13 @@ made, so a fit ends with one closing pass and reports the likelihood of the para
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
 from ._acceleration import ACCELERATIONS, MAX_MOVE
+from ._stopping import StoppingRule
 from ._sweeps import Sweep, run_together
 from .families import DegenerateComponentError, Family, Moments
 from .families._array_api import log_sums
@@ -27,7 +28,6 @@ __all__ = [
     "em_together",
     "first_pass",
     "maximise",
-    "remaining_gain",
     "score_pass",
 ]
 
@@ -35,8 +35,6 @@ __all__ = [
 # ahead by this many times what was still to be gained.
 HOPELESS_ITER = 20
 HOPELESS_FACTOR = 30.0
-WINDOW = 6  # accelerated iterations over which a gain is taken
-LIKELIHOOD_TOL = 0.1  # remaining total log-likelihood at which tol="likelihood" stops
 
 
 @dataclass(frozen=True)
@@ -178,6 +176,7 @@ class Point:
     stats: object
     value: float  # mean log-likelihood
     objective: float  # mean log-likelihood and log-prior
+    prolonged: bool = False  # not reached by a plain step of EM
 
 
 @dataclass
@@ -192,7 +191,7 @@ class EMRun:
         Where to start.
     tol : float or "likelihood"
         Stop when the mean objective changes by less; or when the estimated total objective still
-        to gain is below 0.1, twice in a row.
+        to gain is small, see :class:`~skdistmix._stopping.StoppingRule`.
     max_iter : int
         Largest number of M-steps.
     on_iteration : callable, optional
@@ -218,32 +217,28 @@ class EMRun:
 
     def steps(self) -> Generator[Sweep, object, EMFit]:
         """The sweeps of the run, until it has converged."""
-        params, path = self.params, []  # objectives of the points that EM went on from
+        params, rule = self.params, StoppingRule(self.tol, self.acceleration is not None)
         prolong = ACCELERATIONS[self.acceleration]() if self.acceleration else None
-        window = 1 if prolong is None else WINDOW
-        converged, weight = False, np.nan
-        if self.max_iter > 0:
-            here = yield from self._visit(params)
-        while self.max_iter > 0:
-            weight = here.stats.weight
-            path.append(here.objective)
+        here = (yield from self._visit(params)) if self.max_iter > 0 else None
+        while here is not None:
+            rule.add(here.objective, here.stats.weight, here.prolonged)
             params = yield from self._m_step(here)
-            converged = _should_stop(path, weight, self.tol, window)
-            if converged or len(self.values) >= self.max_iter:
+            if rule.is_over or len(self.values) >= self.max_iter:
                 break
-            here = yield from self._next(here, params, prolong)
+            here = yield from self._next(here, params, None if rule.wants_plain_steps else prolong)
+        converged = here is not None and rule.is_over
         score = yield score_sweep(self.family, params)
-        path.append((score.log_likelihood + self.family.log_prior(params)) / score.weight)
-        self._note(score.mean, path[-1])
-        gap = remaining_gain(path, score.weight, window)
-        return EMFit(params, self.values, self.objectives, converged, gap, score)
+        objective = (score.log_likelihood + self.family.log_prior(params)) / score.weight
+        rule.add(objective, score.weight, False)
+        self._note(score.mean, objective)
+        return EMFit(params, self.values, self.objectives, converged, rule.gap, score)
 
     def _next(self, here: Point, image, prolong) -> Generator[Sweep, object, Point]:
         """The next point: the image of this one under EM, or beyond it."""
         ahead = None if prolong is None else _ahead(self.family, here.params, image, prolong)
         if ahead is None:
             return (yield from self._visit(image))
-        there = yield from self._visit(ahead)
+        there = replace((yield from self._visit(ahead)), prolonged=True)
         if there.objective >= here.objective + 2 * self._sure_gain(here, image):
             return there
         prolong.rejected()
@@ -339,49 +334,3 @@ def _cannot_reach(aim: float, values: list) -> bool:
         return False
     rates = gains[1:] / gains[:-1]
     return bool(np.all(aim - values[-1] > HOPELESS_FACTOR * gains[1:] * rates / (1 - rates)))
-
-
-def _should_stop(path: list, weight: float, tol: float | str, window: int) -> bool:
-    if len(path) < 2:
-        return False
-    if tol != "likelihood":
-        return abs(path[-1] - path[-2]) < tol
-    # Early in a fit the gains may dip and rise again, so one small estimate is not believed.
-    return all(
-        remaining_gain(path[: len(path) - back], weight, window) < LIKELIHOOD_TOL for back in (0, 1)
-    )
-
-
-def remaining_gain(values: list, weight: float, window: int = 1) -> float:
-    """Total log-likelihood that a linearly converging sequence of means is still to gain.
-
-    Aitken's extrapolation, used for EM by Boehning et al. (1994): with the last two gains
-    g1 and g2 and the rate r = g2 / g1, what remains is g2 r / (1 - r).
-
-    Parameters
-    ----------
-    values : list of float
-        Mean log-likelihoods of successive iterations.
-    weight : float
-        Sum of row weights, turns means into totals.
-    window : int
-        Iterations that a gain is taken over: the gains of single prolonged steps jump.
-
-    Returns
-    -------
-    float
-        Infinity while gains are not shrinking or fewer than two are known.
-    """
-    if len(values) < window + 1:
-        return np.inf
-    rounding = 1e-12 * max(1.0, abs(values[-1]))  # sums of many rows carry more than one ulp
-    last = values[-1] - values[-1 - window]
-    if abs(last) <= rounding:
-        return 0.0
-    if len(values) < 2 * window + 1:
-        return np.inf
-    before = values[-1 - window] - values[-1 - 2 * window]
-    if last <= 0 or before <= 0:  # with reg_covar EM may step down a little at the end
-        return abs(last) * weight
-    rate = last / before
-    return float(weight * last * rate / (1 - rate)) if rate < 1 else np.inf

@@ -57,10 +57,14 @@ class Stream:
         return replace(self, average=earlier + self.stats.scaled(1 / n), n_averaged=n)
 
 
-def begun(map_reduce: Callable, shards, family: Family, params) -> Stream:
-    """The stream whose first batch, and first summary, the family was prepared with."""
+def begun(map_reduce: Callable, shards, family: Family, params) -> tuple[Stream, float]:
+    """The stream of a first batch, which the family was prepared with, and its log-likelihood.
+
+    The log-likelihood is the mean one under the parameters that the batch is learnt from.
+    """
     stats = _statistics(map_reduce, shards, family, params, params.means)
-    return Stream(stats.scaled(1 / stats.weight), family.moments, 1.0)
+    stream = Stream(stats.scaled(1 / stats.weight), family.moments, 1.0)
+    return stream, stats.log_likelihood / stats.weight
 
 
 def continued(

@@ -157,7 +157,7 @@ def test_warm_start_goes_on(blobs):
 def test_warm_start_with_another_model_is_refused(blobs, change):
     X, _ = blobs
     gmm = DistributedGMM(3, warm_start=True, random_state=0).fit(X)
-    with pytest.raises(ValueError, match="warm_start=True, but the previous solution"):
+    with pytest.raises(ValueError, match="warm_start=True goes on from the previous solution"):
         gmm.set_params(**change).fit(X)
 
 

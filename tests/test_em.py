@@ -9,7 +9,7 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from skdistmix import DistributedGMM
-from skdistmix._em import remaining_gain
+from skdistmix._stopping import remaining_gain
 
 
 def test_remaining_gain_is_exact_for_a_geometric_sequence():

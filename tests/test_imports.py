@@ -19,6 +19,7 @@ MATHEMATICS = {"families"}
 ALGORITHMS = {
     "_sweeps",
     "_acceleration",
+    "_stopping",
     "_em",
     "_sampling",
     "_seeding",

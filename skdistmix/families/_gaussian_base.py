@@ -207,14 +207,24 @@ class GaussianFamily(Family):
         K, d = self.n_components, self.moments.mean.size
         return K * d + K - 1 + self._n_covariance_parameters(K, d)
 
-    def implied_moments(self, params) -> Moments:
+    def implied_moments(self, params, full: bool = False) -> Moments:
         """The first two moments of the mixture itself, in place of those of some data."""
         weights = params.weights / params.weights.sum()
         mean = weights @ params.means
         offset = params.means - mean
-        variance = weights @ (self._variances(params) + offset**2)
+        scatter = weights @ (self._variances(params) + offset**2)
+        if full:
+            between = (weights[:, None] * offset).T @ offset
+            scatter = np.einsum("k,kij->ij", weights, self._component_covariances(params)) + between
         rows = np.empty((0, len(mean)))
-        return Moments(1.0, 0, mean, variance, mean - np.inf, mean + np.inf, rows, 0)
+        return Moments(1.0, 0, mean, scatter, mean - np.inf, mean + np.inf, rows, 0)
+
+    def implied_statistics(self, params) -> GaussianStatistics:
+        """Statistics, of total weight one, that give back the parameters in an M-step."""
+        weights = params.weights / params.weights.sum()
+        first, covariances = np.zeros_like(params.means), self._component_covariances(params)
+        second = weights.reshape(-1, *(1,) * (covariances.ndim - 1)) * covariances
+        return GaussianStatistics(1.0, 0.0, weights, first, second, params.means)
 
     def covariances_of_factors(self, factors) -> np.ndarray:
         """Covariances from precisions_cholesky."""
@@ -301,6 +311,13 @@ class GaussianFamily(Family):
     @abstractmethod
     def _component_factors(self, params) -> np.ndarray:
         """Factors shaped (n_components, n_features, n_features) or (n_components, n_features)."""
+
+    def _component_covariances(self, params) -> np.ndarray:
+        """Covariances of all components: matrices, or (n_components, n_features) variances."""
+        if self.full_scatter:
+            d = params.means.shape[1]
+            return np.broadcast_to(params.covariances, (self.n_components, d, d))
+        return np.broadcast_to(self._variances(params), params.means.shape)
 
     @abstractmethod
     def _cancellation(self, params, about) -> float:

@@ -14,19 +14,21 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from .._acceleration import ACCELERATIONS, usable_acceleration
 from .._compute import Workers
 from .._em import EMRun, em_together, first_pass
+from .._stopping import LIKELIHOOD_TOL
 from .._validation import validated_shards
-from ..families import GAUSSIAN_FAMILIES, ConjugatePrior, CovariancePenalty, GaussianParams
-from ._base import BaseMixture
+from ..families import GAUSSIAN_FAMILIES, ConjugatePrior
 from ._convert import SklearnConversion
+from ._gaussian_model import GaussianModel
 from ._progress import Progress
 from ._start import METHODS, Start, starts_of
+from ._stepwise import StepwiseEM
 
 __all__ = ["DistributedGMM"]
 
 FEW_ITERATIONS = 10  # a smaller max_iter asks for these very iterations, not for an optimum
 
 
-class DistributedGMM(SklearnConversion, BaseMixture):
+class DistributedGMM(SklearnConversion, StepwiseEM, GaussianModel):
     """Gaussian mixture fitted by exact EM to data in one piece or many.
 
     Every iteration asks each shard for its sufficient statistics and adds them up, so the fit is
@@ -41,10 +43,11 @@ class DistributedGMM(SklearnConversion, BaseMixture):
     covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
         Each component has its own covariance matrix; all share one; own variances; one variance.
     tol : float or "likelihood", default=1e-3
-        EM stops when the mean log-likelihood of the rows changes by less. With "likelihood" it
-        stops when the estimated TOTAL log-likelihood still to gain is below 0.1, as criteria such
-        as BIC need at many rows; set `max_iter` generously. The estimate is local: it extrapolates
-        the last gains and cannot see past a plateau.
+        EM stops when the mean objective of the rows changes by less. With "likelihood" it stops
+        when the estimated TOTAL log-likelihood still to gain stays below 0.03, as criteria such as
+        BIC need at many rows; set `max_iter` generously, and `acceleration`. The estimate
+        extrapolates the last gains: it cannot see past a plateau, and where there are more
+        components than the data support it may miss a few units.
     reg_covar : float, default=1e-6
         Added to the diagonal of covariances.
     max_iter : int, default=100
@@ -69,6 +72,25 @@ class DistributedGMM(SklearnConversion, BaseMixture):
         or less than twice as many rows as asked for: EM sees all rows at once. There is no sample
         if a start is given, with `warm_start`, or if `max_iter` is below 10. What happens on the
         sample is not counted in `n_iter_` and `max_iter`.
+    acceleration : {"squarem", "anderson"}, optional
+        Prolong steps of EM once they shrink steadily and slowly, as where components overlap:
+        "squarem" (Varadhan and Roland 2008) or "anderson" (Henderson and Varadhan 2019). A
+        prolonged step that gains too little costs one more pass, in which the plain step is tried;
+        the better is taken, so the objective never falls. Each pass counts as an iteration.
+    covariance_penalty : "auto" or float, optional
+        Strength a of the penalty of Chen and Tan (2009): the log-likelihood less
+        ``a * sum_k (trace(S Sigma_k^-1) + log det Sigma_k)`` is maximised, S being the covariance
+        of all rows. No component can collapse, whatever the units of the columns. "auto": one over
+        the root of the sum of weights.
+    prior : "auto" or ConjugatePrior, optional
+        Maximise the posterior density under a conjugate prior of means and covariances; "auto" is
+        ``ConjugatePrior()``, the default prior of R's mclust.
+    learning_decay : float, default=0.6
+        Of `partial_fit`: in call t statistics are replaced by a share (t + 2) ** -learning_decay.
+        Above 0.5 and at most 1.
+    average : bool or int, default=False
+        Of `partial_fit`: report the parameters of the mean of the running statistics (Polyak and
+        Juditsky 1992). A number: of those from this call on.
     weights_init : array-like of shape (n_components,), optional
         Starting weights.
     means_init : array-like of shape (n_components, n_features), optional
@@ -112,18 +134,21 @@ class DistributedGMM(SklearnConversion, BaseMixture):
     lower_bounds_ : list of float
         Mean log-likelihood after each iteration; the last is `lower_bound_`.
     objectives_ : list of float
-        The same with the start's value in front: one entry a pass over the data.
+        What EM maximises, one entry a pass over the data, with the start's value in front: the
+        mean log-likelihood, and the penalty or log-prior over the sum of weights.
     objective_ : float
         The last of `objectives_`.
     convergence_gap_ : float
-        Estimate of the total log-likelihood that further iterations would gain, extrapolated from
-        the last gains; on a plateau it is too small.
+        Estimate of the total objective that further iterations would gain, extrapolated from the
+        last gains; on a plateau it is too small.
     init_scores_ : ndarray of shape (n_init,)
         Last mean log-likelihood of each start; one value if all starts are the same.
     bic_, aic_, icl_ : float
         Criteria on the training data, smaller is better.
     n_parameters_ : int
         Free parameters, p of the criteria.
+    n_samples_seen_ : float
+        Sum of the weights of all rows, of all calls for `partial_fit`.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only if X had string column names.
@@ -180,6 +205,8 @@ class DistributedGMM(SklearnConversion, BaseMixture):
             None,
         ],
         "prior": [StrOptions({"auto"}), ConjugatePrior, None],
+        "learning_decay": [Interval(Real, 0.5, 1.0, closed="right")],
+        "average": ["boolean", Interval(Integral, 0, None, closed="left")],
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
@@ -206,6 +233,8 @@ class DistributedGMM(SklearnConversion, BaseMixture):
         acceleration=None,
         covariance_penalty=None,
         prior=None,
+        learning_decay=0.6,
+        average=False,
         weights_init=None,
         means_init=None,
         precisions_init=None,
@@ -228,6 +257,8 @@ class DistributedGMM(SklearnConversion, BaseMixture):
         self.acceleration = acceleration
         self.covariance_penalty = covariance_penalty
         self.prior = prior
+        self.learning_decay = learning_decay
+        self.average = average
         self.weights_init = weights_init
         self.means_init = means_init
         self.precisions_init = precisions_init
@@ -276,7 +307,10 @@ class DistributedGMM(SklearnConversion, BaseMixture):
                 f"n_components = {self.n_components}, n_samples = {shards.n_rows}"
             )
         family = self._family(shards.n_features)
-        warm = self._warm_params(family, shards) if self.warm_start else None
+        warm = None
+        if self.warm_start and hasattr(self, "weights_"):
+            self._check_previous(family, shards.n_features, "warm_start=True")
+            warm = self._fitted_params()
         start = Start.checked(self, family, shards)
         rng = check_random_state(self.random_state)
         progress = Progress(self.verbose, self.verbose_interval)
@@ -333,22 +367,18 @@ class DistributedGMM(SklearnConversion, BaseMixture):
             outcome = "was given up" if fit is None else outcome
             progress.say(f"Start {i} {outcome}, objective {run.objectives[-1]:.6f}")
         best = max(filter(None, fits), key=lambda fit: fit.objectives[-1])
-        self.weights_, self.means_ = best.params.weights, best.params.means
-        self.covariances_ = best.params.covariances
-        self.precisions_cholesky_ = best.params.precisions_cholesky
-        self.precisions_ = family.precisions(best.params)
+        self._set_params(family, best.params)
         self.converged_, self.n_iter_ = best.converged, best.n_iter
         self.objectives_, self.lower_bounds_ = list(best.objectives), list(best.values[1:])
         self.objective_, self.lower_bound_ = best.objectives[-1], best.values[-1]
         self.convergence_gap_ = best.gap
         self.init_scores_ = np.array([run.objectives[-1] for run in runs])
-        self.n_parameters_ = family.n_parameters()
+        self.n_samples_seen_, self._stream = best.score.weight, None
         for criterion in ("bic", "aic", "icl"):
             setattr(self, f"{criterion}_", getattr(best.score, criterion)(self.n_parameters_))
         if not best.converged and self.max_iter > 0:
-            aim = (
-                "estimated gain of 0.1" if self.tol == "likelihood" else f"tolerance of {self.tol}"
-            )
+            rule = f"estimated gain of {LIKELIHOOD_TOL}"
+            aim = rule if self.tol == "likelihood" else f"tolerance of {self.tol}"
             warnings.warn(
                 f"EM did not reach the {aim} in {self.max_iter} iterations: increase max_iter or "
                 "tol, or try another start (random_state, n_init, init_params). "
@@ -356,70 +386,3 @@ class DistributedGMM(SklearnConversion, BaseMixture):
                 ConvergenceWarning,
                 stacklevel=4,  # the caller of fit, which a decorator wraps
             )
-
-    def _check_moments(self, moments, shards):
-        if moments is None:
-            raise ValueError("All rows have weight zero or all shards are empty: nothing to fit.")
-        n_distinct = len(moments.distinct)
-        if n_distinct < self.n_components:
-            raise ValueError(
-                f"X has {n_distinct} distinct row(s) of positive weight in {shards.n_rows} rows, "
-                f"fewer than n_components={self.n_components}: use fewer components."
-            )
-        constant = np.flatnonzero(moments.low == moments.high)
-        if len(constant):
-            names = [shards.columns[j] if shards.columns else int(j) for j in constant[:5]]
-            which = f"{names}{' and more' if len(constant) > 5 else ''}"
-            if self.reg_covar == 0:
-                raise ValueError(
-                    f"Columns {which} are constant, and with reg_covar=0 no covariance is positive "
-                    "definite: drop them or set reg_covar above 0."
-                )
-            warnings.warn(
-                f"Columns {which} are constant: their variances will all be reg_covar.",
-                UserWarning,
-                stacklevel=4,
-            )
-
-    def _family(self, n_features: int):
-        """The family, before it knows the data."""
-        kind = GAUSSIAN_FAMILIES[self.covariance_type]
-        prior = self.prior
-        if prior is not None and self.covariance_penalty is not None:
-            raise ValueError(
-                "Both covariance_penalty and prior are given, and they do the same work: leave one "
-                "of them None."
-            )
-        if prior is not None:
-            prior = ConjugatePrior() if prior == "auto" else prior
-            prior = prior.checked(n_features, kind.has_matrices)
-        elif self.covariance_penalty is not None:
-            automatic = self.covariance_penalty == "auto"
-            prior = CovariancePenalty(None if automatic else self.covariance_penalty)
-        return kind(self.n_components, self.reg_covar, prior)
-
-    def _family_and_params(self):
-        params = self._fitted_params()
-        family = GAUSSIAN_FAMILIES[self.covariance_type](len(params.weights), self.reg_covar)
-        return family.prepare(family.implied_moments(params)), params
-
-    def _fitted_params(self):
-        return GaussianParams(
-            self.weights_, self.means_, self.covariances_, self.precisions_cholesky_
-        )
-
-    def _warm_params(self, family, shards):
-        """The previous solution, None before the first fit."""
-        if not hasattr(self, "converged_"):
-            return None
-        expected = (self.n_components, shards.n_features)
-        covariance = family.of_covariance(np.eye(shards.n_features)).shape
-        shape = (self.n_components, *covariance) if family.per_component else covariance
-        if self.means_.shape != expected or self.covariances_.shape != shape:
-            raise ValueError(
-                "warm_start=True, but the previous solution has means of shape "
-                f"{self.means_.shape} and covariances of shape {self.covariances_.shape}, and this "
-                f"fit needs {expected} and {shape}: set warm_start=False, or the previous "
-                "n_components and covariance_type."
-            )
-        return self._fitted_params()

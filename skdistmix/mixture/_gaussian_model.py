@@ -1,0 +1,87 @@
+"""What the estimators of Gaussian mixtures share: their family and their fitted parameters."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from ..families import GAUSSIAN_FAMILIES, ConjugatePrior, CovariancePenalty, GaussianParams
+from ._base import BaseMixture
+
+__all__ = ["GaussianModel"]
+
+
+class GaussianModel(BaseMixture):
+    """A Gaussian mixture with the parameters and attributes of scikit-learn's."""
+
+    def _family(self, n_features: int):
+        """The family, before it knows the data."""
+        kind = GAUSSIAN_FAMILIES[self.covariance_type]
+        prior = self.prior
+        if prior is not None and self.covariance_penalty is not None:
+            raise ValueError(
+                "Both covariance_penalty and prior are given, and they do the same work: leave one "
+                "of them None."
+            )
+        if prior is not None:
+            prior = ConjugatePrior() if prior == "auto" else prior
+            prior = prior.checked(n_features, kind.has_matrices)
+        elif self.covariance_penalty is not None:
+            automatic = self.covariance_penalty == "auto"
+            prior = CovariancePenalty(None if automatic else self.covariance_penalty)
+        return kind(self.n_components, self.reg_covar, prior)
+
+    def _family_and_params(self):
+        params = self._fitted_params()
+        family = GAUSSIAN_FAMILIES[self.covariance_type](len(params.weights), self.reg_covar)
+        return family.prepare(family.implied_moments(params)), params
+
+    def _fitted_params(self):
+        return GaussianParams(
+            self.weights_, self.means_, self.covariances_, self.precisions_cholesky_
+        )
+
+    def _set_params(self, family, params):
+        self.weights_, self.means_ = params.weights, params.means
+        self.covariances_ = params.covariances
+        self.precisions_cholesky_ = params.precisions_cholesky
+        self.precisions_ = family.precisions(params)
+        self.n_parameters_ = family.n_parameters()
+
+    def _check_previous(self, family, n_features: int, what: str):
+        """Refuse to go on from parameters of another shape."""
+        expected = (self.n_components, n_features)
+        covariance = np.shape(family.of_covariance(np.eye(n_features)))
+        shape = (self.n_components, *covariance) if family.per_component else covariance
+        if self.means_.shape != expected or self.covariances_.shape != shape:
+            raise ValueError(
+                f"{what} goes on from the previous solution, which has means of shape "
+                f"{self.means_.shape} and covariances of shape {self.covariances_.shape}, but now "
+                f"{expected} and {shape} are needed: set the previous n_components and "
+                "covariance_type, or fit a new estimator (or one with warm_start=False)."
+            )
+
+    def _check_moments(self, moments, shards):
+        if moments is None:
+            raise ValueError("All rows have weight zero or all shards are empty: nothing to fit.")
+        n_distinct = len(moments.distinct)
+        if n_distinct < self.n_components:
+            raise ValueError(
+                f"X has {n_distinct} distinct row(s) of positive weight in {shards.n_rows} rows, "
+                f"fewer than n_components={self.n_components}: use fewer components."
+            )
+        constant = np.flatnonzero(moments.low == moments.high)
+        if len(constant):
+            names = [shards.columns[j] if shards.columns else int(j) for j in constant[:5]]
+            which = f"{names}{' and more' if len(constant) > 5 else ''}"
+            if self.reg_covar == 0:
+                raise ValueError(
+                    f"Columns {which} are constant, and with reg_covar=0 no covariance is positive "
+                    "definite: drop them or set reg_covar above 0."
+                )
+            warnings.warn(
+                f"Columns {which} are constant: their variances will all be reg_covar.",
+                UserWarning,
+                stacklevel=4,
+            )

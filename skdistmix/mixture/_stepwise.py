@@ -1,0 +1,140 @@
+"""`partial_fit`: Gaussian mixtures of rows that come in batches and do not stay."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.utils import check_random_state
+
+from .._compute import Workers
+from .._em import first_pass
+from .._progressive import fitted_on_sample
+from .._stream import Stream, begun, continued
+from .._validation import validated_shards
+from ._start import Start, several_starts, starting_params
+
+__all__ = ["StepwiseEM"]
+
+ROWS_PER_MEAN = 10  # times the features: with fewer rows a component, EM on a batch would overfit
+# What only a fit knows.
+OF_FIT = ("objectives_", "objective_", "lower_bounds_", "convergence_gap_", "init_scores_")
+CRITERIA = ("bic_", "aic_", "icl_")
+
+
+class StepwiseEM:
+    """The method `partial_fit` of an estimator of Gaussian mixtures."""
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Take one step of stepwise EM with a batch of rows.
+
+        The first call finds a start in its rows as `fit` does in a sample. From then on running
+        statistics give way to those of the batch by a share of ``(t + 2) ** -learning_decay`` in
+        call t, and parameters are computed from them (Cappe and Moulines 2009). Nothing is kept of
+        the rows, so a stream of any length needs the same memory. The result depends on how the
+        rows come in batches and on their order.
+
+        After `fit` it goes on from the fitted parameters, with steps as if the rows of `fit` had
+        come in batches of this size.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame, zarr array, list, path, glob, Dask collection or Shards
+            The batch, in any form that `fit` takes. Columns must be those of the calls before.
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), list of arrays, path, str, optional
+            As for `fit`.
+
+        Returns
+        -------
+        self
+            `lower_bound_` is the mean log-likelihood of this batch before it was learnt from: an
+            honest score of the model so far. `n_iter_` counts calls, `n_samples_seen_` rows.
+            Attributes that belong to a whole data set (`bic_`, `objectives_` and others) are gone.
+
+        Raises
+        ------
+        ValueError
+            If the first batch has fewer distinct rows than there are components, columns changed,
+            `n_components` or `covariance_type` changed, or rows cannot be used.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skdistmix import DistributedGMM
+        >>> rng = np.random.default_rng(0)
+        >>> gmm = DistributedGMM(2, random_state=0)
+        >>> for _ in range(30):
+        ...     batch = rng.normal(rng.choice([-4.0, 4.0], size=(500, 1)), 1.0)
+        ...     _ = gmm.partial_fit(batch)
+        >>> np.sort(gmm.means_[:, 0]).round()
+        array([-4.,  4.])
+        """
+        is_first = not hasattr(self, "weights_")
+        shards = validated_shards(self, X, reset=is_first, n_shards=self.n_shards)
+        shards = shards.with_weights(sample_weight)
+        family = self._family(shards.n_features)
+        if not is_first:
+            self._check_previous(family, shards.n_features, "partial_fit")
+        start = Start.checked(self, family, shards) if is_first else None
+        with Workers(self.n_jobs) as workers:
+            map_reduce = workers.map_reduce
+            moments = first_pass(map_reduce, shards, family.full_scatter, self.n_components)
+            if moments is None:
+                raise ValueError("The batch has no row of positive weight: leave it out.")
+            if is_first:
+                self._check_moments(moments, shards)
+                family = family.prepare(moments)
+                params = self._begin(map_reduce, shards, family, start)
+                stream, value = begun(map_reduce, shards, family, params)
+                previous = params
+            else:
+                stream, previous = self._stream_so_far(family, moments), self._fitted_params()
+                family = family.prepare(stream.moments + moments)
+                stream, value = continued(
+                    map_reduce, shards, family, stream, moments, self.learning_decay, previous
+                )
+        if self.average and stream.n_steps >= self.average:
+            stream = stream.averaged()
+        self._keep_stream(family, stream, stream.estimate(family, previous), value)
+        return self
+
+    def _begin(self, map_reduce, shards, family, start):
+        """Parameters from the first batch."""
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        moments = family.moments
+        if not start.is_free:
+            return starting_params(map_reduce, shards, family, start, seed)
+        if moments.n_rows >= ROWS_PER_MEAN * self.n_components * (len(moments.mean) + 1):
+            begin = partial(several_starts, map_reduce, start)
+            found = fitted_on_sample(map_reduce, shards, family, begin, [seed])
+            if found is not None:
+                return found[0]
+        params = starting_params(map_reduce, shards, family, start, seed)
+        # So few rows say where components are, not what shape they have.
+        wide = family.of_covariance(moments.covariance)
+        if family.per_component:
+            wide = np.repeat(np.asarray(wide)[None], self.n_components, axis=0)
+        return replace(params, covariances=wide, precisions_cholesky=family.factors_of(wide))
+
+    def _stream_so_far(self, family, batch) -> Stream:
+        """The stream of the calls before; after `fit`, one that its parameters imply."""
+        if getattr(self, "_stream", None) is not None:
+            return self._stream
+        seen = getattr(self, "n_samples_seen_", batch.weight)
+        params = self._fitted_params()
+        moments = family.implied_moments(params, full=family.full_scatter)
+        moments = replace(moments, weight=seen, scatter=moments.scatter * seen)
+        return Stream(family.implied_statistics(params), moments, max(1.0, seen / batch.weight))
+
+    def _keep_stream(self, family, stream, params, value):
+        self._stream = stream
+        self._set_params(family.prepare(stream.moments), params)
+        self.n_iter_, self.converged_ = round(stream.n_steps), False
+        self.n_samples_seen_ = stream.moments.weight
+        self.lower_bound_ = value
+        for name in (*OF_FIT, *CRITERIA):
+            self.__dict__.pop(name, None)
