@@ -16,7 +16,7 @@ __all__ = ["ACCELERATIONS", "MAX_MOVE", "Anderson", "Squarem", "usable_accelerat
 
 MAX_MOVE = 20.0  # of a coordinate: beyond, exponentials of coordinates have no meaning
 STEADY_STEPS = 3  # steps in a row that must have shrunk
-SLOW = 0.7  # and by this factor at most; faster convergence needs no help
+SLOW = 0.9  # and by this factor at most; faster convergence needs no help
 
 
 def usable_acceleration(family, name: str | None) -> str | None:
