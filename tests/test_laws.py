@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from skdistmix import DistributedGMM, as_shards
-from skdistmix.families import GaussianStatistics, Moments
+from skdistmix.families import ConjugatePrior, GaussianStatistics, Moments
 
 MODEL = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
 
@@ -55,7 +55,7 @@ def test_any_split_gives_the_same_fit(blobs, covariance_type, way):
     "options",
     [
         {"acceleration": "squarem"},
-        {"acceleration": "anderson", "prior": "auto", "reg_covar": 0},
+        {"acceleration": "anderson", "prior": ConjugatePrior(), "reg_covar": 0},
         {"covariance_penalty": "auto"},
     ],
 )
@@ -323,6 +323,9 @@ def test_fitted_state_is_plain_and_survives_pickling(blobs, covariance_type):
         fit(X, covariance_type, random_state=0), fit(X, covariance_type, random_state=0)
     )
     assert clone(gmm).get_params() == gmm.get_params()
+    with_prior = clone(gmm.set_params(prior=ConjugatePrior(shrinkage=0.2)))
+    assert with_prior.prior is not gmm.prior
+    assert with_prior.prior.get_params() == gmm.prior.get_params()
 
 
 def test_input_is_not_modified(blobs):
