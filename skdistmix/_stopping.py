@@ -66,7 +66,10 @@ class StoppingRule:
     @property
     def gap(self) -> float:
         """Estimate of the total objective that is still to gain."""
-        return self._estimate(0)
+        estimate = self._estimate(0)
+        if self.accelerated and np.isinf(estimate):  # too few plain steps at the end to tell
+            estimate = remaining_gain(self.path[-3:], self.weight)
+        return estimate
 
     @property
     def _n_plain(self) -> int:
