@@ -88,7 +88,8 @@ class StepwiseEM:
             if is_first:
                 self._check_moments(moments, shards)
                 family = family.prepare(moments)
-                params = self._begin(map_reduce, shards, family, start)
+                # seeding is NumPy's, wherever blocks are computed afterwards
+                params = self._begin(map_reduce, shards.on_host(), family, start)
                 stream, value = begun(map_reduce, shards, family, params)
                 previous = params
             else:
@@ -99,6 +100,8 @@ class StepwiseEM:
                 )
         if self.average and stream.n_steps >= self.average:
             stream = stream.averaged()
+        elif not self.average:  # switched off meanwhile
+            stream = replace(stream, average=None)
         self._keep_stream(family, stream, stream.estimate(family, previous), value)
         return self
 
