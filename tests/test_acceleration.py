@@ -187,3 +187,12 @@ def test_bic_differences_by_the_likelihood_rule_are_those_of_the_optima(name):
         ]
         differences.append(np.diff(bic))
     np.testing.assert_allclose(*differences, atol=1.0)
+
+
+@pytest.mark.parametrize("name", list(ACCELERATIONS))
+def test_the_likelihood_rule_costs_no_more_passes_where_nothing_was_prolonged(name):
+    X, _ = make_blobs(spread=9)
+    for K in (1, 3):
+        common = {"tol": "likelihood", "random_state": 0}
+        plain = DistributedGMM(K, **common).fit(X)
+        assert DistributedGMM(K, acceleration=name, **common).fit(X).n_iter_ == plain.n_iter_ < 20
