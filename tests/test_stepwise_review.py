@@ -104,3 +104,11 @@ def test_a_stronger_prior_than_that_of_the_fit_is_no_error(rows, covariance_type
     gmm.set_params(reg_covar=50.0, prior=ConjugatePrior(dof=1e6, shrinkage=1e4))
     gmm.partial_fit(rows)
     assert np.isfinite(gmm.score(rows))
+
+
+def test_no_row_is_kept(rows):
+    for gmm in (DistributedGMM(3, random_state=0).fit(rows), DistributedGMM(3, random_state=0)):
+        for batch in np.split(rows, 3):
+            gmm.partial_fit(batch)
+        assert len(gmm._stream.moments.distinct) == 0
+        assert gmm.n_samples_seen_ in (900, 1800)

@@ -375,7 +375,8 @@ class DistributedGMM(SklearnConversion, StepwiseEM, GaussianModel):
         self.convergence_gap_ = best.gap
         self.init_scores_ = np.array([run.objectives[-1] for run in runs])
         self.n_samples_seen_ = best.score.weight
-        self._stream, self._moments = None, family.moments  # what partial_fit goes on from
+        # What partial_fit goes on from.
+        self._stream, self._moments = None, family.moments.without_rows()
         for criterion in ("bic", "aic", "icl"):
             setattr(self, f"{criterion}_", getattr(best.score, criterion)(self.n_parameters_))
         if not best.converged and self.max_iter > 0:
