@@ -15,7 +15,7 @@ import numpy as np
 __all__ = ["ACCELERATIONS", "MAX_MOVE", "Anderson", "Squarem", "usable_acceleration"]
 
 MAX_MOVE = 20.0  # of a coordinate: beyond, exponentials of coordinates have no meaning
-STEADY_STEPS = 3  # steps in a row that must have shrunk
+STEADY_STEPS = 4  # steps in a row that must have shrunk
 SLOW = 0.9  # and by this factor at most; faster convergence needs no help
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "Score",
     "em",
     "em_together",
+    "first_of_the_best",
     "first_pass",
     "maximise",
     "score_pass",
@@ -314,6 +315,16 @@ def em_together(
     """
     steps = [run.steps() for run in runs]
     return run_together(map_reduce, shards, steps, partial(hopeless, runs) if give_up else None)
+
+
+def first_of_the_best(fits: list[EMFit]) -> EMFit:
+    """The fit of highest objective; of those that are equal but for rounding, the first.
+
+    Starts often lead to the same optimum; rounding, and so the way rows are cut, must not choose.
+    """
+    best = max(fit.objectives[-1] for fit in fits)
+    enough = best - 1e-12 * max(1.0, abs(best))
+    return next(fit for fit in fits if fit.objectives[-1] >= enough)
 
 
 def hopeless(runs: list[EMRun]) -> list[int]:

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._acceleration import ACCELERATIONS, usable_acceleration
 from .._compute import Workers
-from .._em import EMRun, em_together, first_pass
+from .._em import EMRun, em_together, first_of_the_best, first_pass
 from .._stopping import LIKELIHOOD_TOL
 from .._validation import validated_shards
 from ..families import GAUSSIAN_FAMILIES, ConjugatePrior
@@ -367,7 +367,7 @@ class DistributedGMM(SklearnConversion, StepwiseEM, GaussianModel):
             outcome = "converged" if fit is not None and fit.converged else "did not converge"
             outcome = "was given up" if fit is None else outcome
             progress.say(f"Start {i} {outcome}, objective {run.objectives[-1]:.6f}")
-        best = max(filter(None, fits), key=lambda fit: fit.objectives[-1])
+        best = first_of_the_best([fit for fit in fits if fit is not None])
         self._set_params(family, best.params)
         self.converged_, self.n_iter_ = best.converged, best.n_iter
         self.objectives_, self.lower_bounds_ = list(best.objectives), list(best.values[1:])

@@ -100,7 +100,7 @@ def starts_of(map_reduce, shards, family, start: Start, seeds: list[int], subsam
 
 
 def several_starts(map_reduce, start: Start, shards, family, seed: int, number: int) -> list:
-    """Parameters of different starts of the same method, on rows in memory."""
+    """Parameters of at most so many different starts of the same method, on rows in memory."""
     if is_hierarchical(start.method):  # dear, and so good that no others need be tried beside it
         number = 1
     if CENTERS.get(start.method) is not kmeans_parallel:
@@ -112,9 +112,10 @@ def several_starts(map_reduce, start: Start, shards, family, seed: int, number: 
         map_reduce, candidates, counts, family.n_components, seed, n_runs=number
     )
     distinct = family.moments.distinct
+    different = {float(f"{cost:.9e}"): centers for centers, cost in reversed(runs)}
     return [
         params_from_centers(map_reduce, shards, family, _made_distinct(centers, distinct))
-        for centers, _ in runs
+        for centers in reversed(different.values())
     ]
 
 
