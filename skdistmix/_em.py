@@ -237,15 +237,18 @@ class EMRun:
     def _next(self, here: Point, image, prolong) -> Generator[Sweep, object, Point]:
         """The next point: the image of this one under EM, or beyond it."""
         ahead = None if prolong is None else _ahead(self.family, here.params, image, prolong)
-        if ahead is None:
+        gain = 0.0 if ahead is None else self._sure_gain(here, image)
+        if (
+            gain <= 0
+        ):  # with reg_covar a step may lose: then the objective does not say who is ahead
             return (yield from self._visit(image))
-        there = replace((yield from self._visit(ahead)), prolonged=True)
-        if there.objective >= here.objective + 2 * self._sure_gain(here, image):
+        there = replace((yield from self._visit(ahead, here)), prolonged=True)
+        if there.objective >= here.objective + 2 * gain:
             return there
         prolong.rejected()
         if len(self.values) >= self.max_iter:  # no pass is left to look at the image
             return there if there.objective > here.objective else here
-        plain = yield from self._visit(image)
+        plain = yield from self._visit(image, there)
         return there if there.objective > plain.objective else plain
 
     def _sure_gain(self, here: Point, image) -> float:
@@ -260,12 +263,13 @@ class EMRun:
         )
         return (after - before) / here.stats.weight
 
-    def _visit(self, params) -> Generator[Sweep, object, Point]:
-        """One pass."""
+    def _visit(self, params, rival: Point | None = None) -> Generator[Sweep, object, Point]:
+        """One pass; what is noted is the better of this point and a rival."""
         stats = yield self._sweep(None, params)
         value = stats.log_likelihood / stats.weight
         point = Point(params, stats, value, value + self.family.log_prior(params) / stats.weight)
-        self._note(point.value, point.objective)
+        best = point if rival is None or point.objective > rival.objective else rival
+        self._note(best.value, best.objective)
         return point
 
     def _m_step(self, here: Point) -> Generator:
@@ -277,9 +281,7 @@ class EMRun:
         return Sweep(kernel.statistics, kernel.block_rows)
 
     def _note(self, value: float, objective: float) -> None:
-        """Keep what a pass told; after a prolonged step that went wrong, what was known before."""
-        if self.acceleration and self.objectives and not objective > self.objectives[-1]:
-            value, objective = self.values[-1], self.objectives[-1]
+        """Keep the values of the point that the run goes on from."""
         change = objective - self.objectives[-1] if self.objectives else np.inf
         self.values.append(value)
         self.objectives.append(objective)

@@ -67,9 +67,8 @@ def fitted_on_sample(
         or a component degenerates.
     """
     prepared = _prepared(map_reduce, sample, family)
-    small = bounded_sample(
-        map_reduce, sample, prepared.moments, int(RACE_SHARE * sample.n_rows), seeds[0]
-    )
+    size = max(int(RACE_SHARE * sample.n_rows), 1)
+    small = bounded_sample(map_reduce, sample, prepared.moments, size, seeds[0])
     racing = _prepared(map_reduce, small, family)
     if len(racing.moments.distinct) < family.n_components:
         return None

@@ -59,14 +59,17 @@ class StoppingRule:
             last = np.diff(self.path[-CYCLE - 1 :] if self.accelerated else self.path[-2:])
             enough = len(last) == (CYCLE if self.accelerated else 1)
             return enough and bool(np.all(np.abs(last) < self.tol))
-        if self.accelerated and self._n_plain < PLAIN_STEPS:
+        if self._plain_from > 0 and self._n_plain < PLAIN_STEPS:  # there was a prolonged step
             return False
         return all(self._estimate(back) < LIKELIHOOD_TOL for back in range(IN_A_ROW))
 
     @property
     def gap(self) -> float:
         """Estimate of the total objective that is still to gain."""
-        return self._estimate(0)
+        estimate = self._estimate(0)
+        if self.accelerated and np.isinf(estimate):  # too few plain steps at the end to tell
+            estimate = remaining_gain(self.path[-3:], self.weight)
+        return estimate
 
     @property
     def _n_plain(self) -> int:

@@ -63,7 +63,7 @@ def begun(map_reduce: Callable, shards, family: Family, params) -> tuple[Stream,
     The log-likelihood is the mean one under the parameters that the batch is learnt from.
     """
     stats = _statistics(map_reduce, shards, family, params, params.means)
-    stream = Stream(stats.scaled(1 / stats.weight), family.moments, 1.0)
+    stream = Stream(stats.scaled(1 / stats.weight), family.moments.without_rows(), 1.0)
     return stream, stats.log_likelihood / stats.weight
 
 

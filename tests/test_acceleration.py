@@ -71,6 +71,31 @@ def test_a_passing_limit_of_iterations_is_kept(name):
         assert gmm.lower_bound_ == pytest.approx(gmm.score(X), rel=1e-12)
 
 
+@pytest.mark.parametrize("name", list(ACCELERATIONS))
+def test_values_are_those_of_the_parameters_where_em_itself_falls(covariance_type, name):
+    X = slow()[:500]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        gmm = DistributedGMM(
+            5, covariance_type=covariance_type, acceleration=name, reg_covar=0.3, tol=1e-6,
+            max_iter=100, random_state=0,
+        ).fit(X)  # fmt: skip
+    assert gmm.score(X) == pytest.approx(gmm.lower_bound_, rel=1e-12)
+    assert len(gmm.objectives_) == gmm.n_iter_ + 1
+
+
+@pytest.mark.parametrize("name", list(ACCELERATIONS))
+def test_what_is_left_to_gain_is_known_after_a_prolonged_step(name):
+    X = slow()[:400]
+    for seed in range(3):
+        gmm = DistributedGMM(
+            3, covariance_type="tied", acceleration=name, reg_covar=0, tol=1e-9, max_iter=3000,
+            random_state=seed,
+        ).fit(X)  # fmt: skip
+        assert gmm.convergence_gap_ < 0.01
+        gmm.bic(X)  # does not warn
+
+
 def test_acceleration_with_a_prior_and_a_lost_component():
     X = slow()
     gmm = DistributedGMM(
@@ -162,3 +187,12 @@ def test_bic_differences_by_the_likelihood_rule_are_those_of_the_optima(name):
         ]
         differences.append(np.diff(bic))
     np.testing.assert_allclose(*differences, atol=1.0)
+
+
+@pytest.mark.parametrize("name", list(ACCELERATIONS))
+def test_the_likelihood_rule_costs_no_more_passes_where_nothing_was_prolonged(name):
+    X, _ = make_blobs(spread=9)
+    for K in (1, 3):
+        common = {"tol": "likelihood", "random_state": 0}
+        plain = DistributedGMM(K, **common).fit(X)
+        assert DistributedGMM(K, acceleration=name, **common).fit(X).n_iter_ == plain.n_iter_ < 20

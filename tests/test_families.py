@@ -276,6 +276,15 @@ def test_implied_moments_are_those_of_the_data_after_an_m_step(data, covariance_
         np.testing.assert_allclose(implied.variance, family.moments.variance, rtol=1e-9)
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_moments_of_rows_of_tiny_and_huge_weight(data, size):
+    X, _, _ = data
+    weight, half = np.full(len(X), size), len(X) // 2
+    parts = (Moments.of_rows(X[i], weight[i], True, 3) for i in (slice(half), slice(half, None)))
+    moments = next(parts) + next(parts)
+    np.testing.assert_allclose(moments.covariance, np.cov(X.T, bias=True), rtol=1e-9)
+
+
 def test_a_component_that_loses_all_rows_stays(data, covariance_type):
     X, labels, _ = data
     family = prepared(covariance_type, X, reg_covar=1e-6)

@@ -216,3 +216,17 @@ def test_given_up_starts_keep_their_last_score():
     ).fit(X)
     assert gmm.init_scores_.shape == (8,) and np.isfinite(gmm.init_scores_).all()
     assert gmm.init_scores_.max() == pytest.approx(gmm.lower_bound_, rel=1e-11)
+
+
+@pytest.mark.parametrize("n_components", [1, 3])
+def test_samples_of_very_few_rows(n_components):
+    X, _ = make_blobs(n_rows=200)
+    plain = DistributedGMM(n_components, random_state=0, subsample=None).fit(X)
+    for size in range(2, 7):
+        gmm = DistributedGMM(n_components, random_state=0, subsample=size).fit(X)
+        assert np.isfinite(gmm.lower_bound_)
+        if n_components == 1:
+            assert gmm.lower_bound_ == pytest.approx(plain.lower_bound_)
+    weight = np.r_[1e6, np.ones(199)]  # one row is nearly all of the data
+    gmm = DistributedGMM(n_components, random_state=0, subsample=50)
+    assert np.isfinite(gmm.fit(X, sample_weight=weight).lower_bound_)

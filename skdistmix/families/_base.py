@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,7 +78,7 @@ class Moments:
 
     def __add__(self, other: Moments) -> Moments:
         weight = self.weight + other.weight
-        delta = other.mean - self.mean
+        delta, share = other.mean - self.mean, other.weight / weight
         between = np.outer(delta, delta) if self.scatter.ndim == 2 else delta**2
         distinct = self.distinct
         if len(distinct) < self.limit:
@@ -86,13 +86,18 @@ class Moments:
         return Moments(
             weight,
             self.n_rows + other.n_rows,
-            self.mean + delta * (other.weight / weight),
-            self.scatter + other.scatter + between * (self.weight * other.weight / weight),
+            self.mean + delta * share,
+            # no product of weights: tiny and huge ones would leave the range of numbers
+            self.scatter + other.scatter + between * (self.weight * share),
             np.minimum(self.low, other.low),
             np.maximum(self.high, other.high),
             distinct,
             self.limit,
         )
+
+    def without_rows(self) -> Moments:
+        """The same sums, keeping no row."""
+        return replace(self, distinct=self.distinct[:0], limit=0)
 
     @property
     def covariance(self) -> np.ndarray:

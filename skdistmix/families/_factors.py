@@ -12,6 +12,7 @@ __all__ = [
     "diagonal_of",
     "factor_of_precision",
     "inverse_roots",
+    "nearest_covariances",
     "precision_factor",
     "roots_of_precisions",
 ]
@@ -25,6 +26,16 @@ def add_to_diagonal(matrices: np.ndarray, value: float) -> np.ndarray:
 def diagonal_of(covariance: np.ndarray) -> np.ndarray:
     """Variances of a covariance matrix, or of its diagonal."""
     return np.diag(covariance) if covariance.ndim == 2 else covariance
+
+
+def nearest_covariances(values: np.ndarray, are_matrices: bool) -> np.ndarray:
+    """Symmetric matrices, or variances, with what is negative in them set to zero."""
+    if not are_matrices:
+        return np.maximum(values, 0.0)
+    sizes, axes = np.linalg.eigh(values)
+    if (sizes >= 0).all():
+        return values
+    return (axes * np.maximum(sizes, 0.0)[..., None, :]) @ np.swapaxes(axes, -1, -2)
 
 
 def precision_factor(covariance: np.ndarray, component: int | None) -> np.ndarray:

@@ -16,6 +16,7 @@ from scipy.linalg import solve_triangular
 
 from ._base import Family, Moments
 from ._coordinates import coordinates, params_of_coordinates
+from ._factors import nearest_covariances
 from ._kernels import FeatureKernel, TriangularKernel
 from ._prior import ConjugatePrior, CovariancePenalty, PriorRows
 from ._statistics import AnchoredSums, GaussianStatistics
@@ -105,9 +106,7 @@ class GaussianFamily(Family):
         divisor = self.divisor(counts if self.per_component else counts.sum())
         if self.prior_rows is not None:
             means, scatter, divisor = self._with_prior(counts, means, scatter, divisor)
-        divisor = np.where(divisor > 0, divisor, 1.0)
-        divisor = divisor.reshape(divisor.shape + (1,) * (np.ndim(scatter) - divisor.ndim))
-        covariances = self._regularised(scatter / divisor)
+        covariances = self._regularised(scatter / _beside(divisor, scatter))
         lost = counts == 0.0
         if lost.any():
             self._keep(lost, means, covariances, previous)
@@ -219,12 +218,31 @@ class GaussianFamily(Family):
         rows = np.empty((0, len(mean)))
         return Moments(1.0, 0, mean, scatter, mean - np.inf, mean + np.inf, rows, 0)
 
-    def implied_statistics(self, params) -> GaussianStatistics:
-        """Statistics, of total weight one, that give back the parameters in an M-step."""
+    def implied_statistics(self, params, total: float = 1.0) -> GaussianStatistics:
+        """Statistics of weight one that, scaled by `total`, give back the parameters in an M-step.
+
+        Only nearly so if no rows could have given these parameters under the prior.
+        """
         weights = params.weights / params.weights.sum()
+        params = self._without_prior(params, total * weights)
         first, covariances = np.zeros_like(params.means), self._component_covariances(params)
         second = weights.reshape(-1, *(1,) * (covariances.ndim - 1)) * covariances
         return GaussianStatistics(1.0, 0.0, weights, first, second, params.means)
+
+    def _without_prior(self, params, counts):
+        """Means and covariances of the rows themselves, before prior and regularisation."""
+        means, covariances = params.means, params.covariances
+        covariances = covariances - self._regularised(np.zeros_like(covariances))
+        if self.prior_rows is not None:
+            prior = self.prior_rows
+            share = np.where(counts > 0, counts / (counts + prior.shrinkage + (counts == 0)), 1.0)
+            means = prior.mean + (means - prior.mean) / share[:, None]
+            drawn = self._outer(means - prior.mean, prior.shrinkage * share * (counts > 0))
+            divisor = self.divisor(counts if self.per_component else counts.sum())
+            scatter = covariances * _beside(divisor + prior.count, covariances)
+            covariances = (scatter - drawn - prior.scatter) / _beside(divisor, covariances)
+        covariances = nearest_covariances(covariances, self.has_matrices)
+        return replace(params, means=means, covariances=covariances)
 
     def covariances_of_factors(self, factors) -> np.ndarray:
         """Covariances from precisions_cholesky."""
@@ -335,3 +353,9 @@ class GaussianFamily(Family):
 def _present(stats, absent: float) -> np.ndarray:
     """Weights of the components, with `absent` for those that have no rows."""
     return np.where(stats.counts > EMPTY * stats.weight, stats.counts, absent)
+
+
+def _beside(divisor, covariances) -> np.ndarray:
+    """Divisors of covariances in a shape that broadcasts against them; one where there are none."""
+    divisor = np.where(divisor > 0, divisor, 1.0)
+    return divisor.reshape(divisor.shape + (1,) * (np.ndim(covariances) - divisor.ndim))

@@ -76,7 +76,8 @@ class DistributedGMM(SklearnConversion, StepwiseEM, GaussianModel):
         Prolong steps of EM once they shrink steadily and slowly, as where components overlap:
         "squarem" (Varadhan and Roland 2008) or "anderson" (Henderson and Varadhan 2019). A
         prolonged step that gains too little costs one more pass, in which the plain step is tried;
-        the better is taken, so the objective never falls. Each pass counts as an iteration.
+        the better is taken, so the objective never falls (a large `reg_covar` apart, with which
+        EM itself may fall). Each pass counts as an iteration.
     covariance_penalty : "auto" or float, optional
         Strength a of the penalty of Chen and Tan (2009): the log-likelihood less
         ``a * sum_k (trace(S Sigma_k^-1) + log det Sigma_k)`` is maximised, S being the covariance
@@ -142,7 +143,7 @@ class DistributedGMM(SklearnConversion, StepwiseEM, GaussianModel):
         Estimate of the total objective that further iterations would gain, extrapolated from the
         last gains; on a plateau it is too small.
     init_scores_ : ndarray of shape (n_init,)
-        Last mean log-likelihood of each start; one value if all starts are the same.
+        Last objective of each start; one value if all starts are the same.
     bic_, aic_, icl_ : float
         Criteria on the training data, smaller is better.
     n_parameters_ : int
@@ -373,7 +374,9 @@ class DistributedGMM(SklearnConversion, StepwiseEM, GaussianModel):
         self.objective_, self.lower_bound_ = best.objectives[-1], best.values[-1]
         self.convergence_gap_ = best.gap
         self.init_scores_ = np.array([run.objectives[-1] for run in runs])
-        self.n_samples_seen_, self._stream = best.score.weight, None
+        self.n_samples_seen_ = best.score.weight
+        # What partial_fit goes on from.
+        self._stream, self._moments = None, family.moments.without_rows()
         for criterion in ("bic", "aic", "icl"):
             setattr(self, f"{criterion}_", getattr(best.score, criterion)(self.n_parameters_))
         if not best.converged and self.max_iter > 0:

@@ -54,7 +54,11 @@ class GaussianModel(BaseMixture):
         expected = (self.n_components, n_features)
         covariance = np.shape(family.of_covariance(np.eye(n_features)))
         shape = (self.n_components, *covariance) if family.per_component else covariance
-        if self.means_.shape != expected or self.covariances_.shape != shape:
+        # A tied matrix and variances of as many components as features have the same shape.
+        factors = np.atleast_2d(self.precisions_cholesky_)
+        is_other = not family.has_matrices and factors.size > 1 and not (factors > 0).all()
+        is_other |= family.has_matrices and not (np.tril(factors, -1) == 0).all()
+        if self.means_.shape != expected or self.covariances_.shape != shape or is_other:
             raise ValueError(
                 f"{what} goes on from the previous solution, which has means of shape "
                 f"{self.means_.shape} and covariances of shape {self.covariances_.shape}, but now "

@@ -20,8 +20,10 @@ __all__ = ["StepwiseEM"]
 
 ROWS_PER_MEAN = 10  # times the features: with fewer rows a component, EM on a batch would overfit
 # What only a fit knows.
-OF_FIT = ("objectives_", "objective_", "lower_bounds_", "convergence_gap_", "init_scores_")
-CRITERIA = ("bic_", "aic_", "icl_")
+OF_FIT = (
+    *("objectives_", "objective_", "lower_bounds_", "convergence_gap_", "init_scores_"),
+    *("bic_", "aic_", "icl_", "_moments", "_weighted_fit"),
+)
 
 
 class StepwiseEM:
@@ -52,7 +54,9 @@ class StepwiseEM:
         -------
         self
             `lower_bound_` is the mean log-likelihood of this batch before it was learnt from: an
-            honest score of the model so far. `n_iter_` counts calls, `n_samples_seen_` rows.
+            honest score of the model so far (but in the first call, where the start comes from it).
+            `n_iter_` counts calls (after `fit`, also those that its rows stand for),
+            `n_samples_seen_` rows.
             Attributes that belong to a whole data set (`bic_`, `objectives_` and others) are gone.
 
         Raises
@@ -88,7 +92,8 @@ class StepwiseEM:
             if is_first:
                 self._check_moments(moments, shards)
                 family = family.prepare(moments)
-                params = self._begin(map_reduce, shards, family, start)
+                # seeding is NumPy's, wherever blocks are computed afterwards
+                params = self._begin(map_reduce, shards.on_host(), family, start)
                 stream, value = begun(map_reduce, shards, family, params)
                 previous = params
             else:
@@ -99,6 +104,8 @@ class StepwiseEM:
                 )
         if self.average and stream.n_steps >= self.average:
             stream = stream.averaged()
+        elif not self.average:  # switched off meanwhile
+            stream = replace(stream, average=None)
         self._keep_stream(family, stream, stream.estimate(family, previous), value)
         return self
 
@@ -124,11 +131,14 @@ class StepwiseEM:
         """The stream of the calls before; after `fit`, one that its parameters imply."""
         if getattr(self, "_stream", None) is not None:
             return self._stream
-        seen = getattr(self, "n_samples_seen_", batch.weight)
-        params = self._fitted_params()
-        moments = family.implied_moments(params, full=family.full_scatter)
-        moments = replace(moments, weight=seen, scatter=moments.scatter * seen)
-        return Stream(family.implied_statistics(params), moments, max(1.0, seen / batch.weight))
+        params, moments = self._fitted_params(), getattr(self, "_moments", None)
+        if moments is None:  # a model that came without its data
+            moments = family.implied_moments(params, full=family.full_scatter)
+            seen = batch.weight
+            moments = replace(moments, weight=seen, scatter=moments.scatter * seen)
+        seen = moments.weight
+        stats = family.prepare(moments).implied_statistics(params, seen)
+        return Stream(stats, moments, max(1.0, seen / batch.weight))
 
     def _keep_stream(self, family, stream, params, value):
         self._stream = stream
@@ -136,5 +146,5 @@ class StepwiseEM:
         self.n_iter_, self.converged_ = round(stream.n_steps), False
         self.n_samples_seen_ = stream.moments.weight
         self.lower_bound_ = value
-        for name in (*OF_FIT, *CRITERIA):
+        for name in OF_FIT:
             self.__dict__.pop(name, None)
