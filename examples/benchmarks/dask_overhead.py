@@ -91,7 +91,7 @@ def main():
         return (times[1] - times[0]) / args.iterations, gmm
 
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         on_cluster = as_shards(client.scatter(parts))
