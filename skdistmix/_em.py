@@ -116,16 +116,9 @@ def _moments(blocks, full, limit):
     return total
 
 
-def score_pass(map_reduce: Callable, shards, family: Family, params, check=False) -> Score | None:
-    """Log-likelihood and entropy of rows under parameters; None if there is no row."""
-    sweep = score_sweep(family, params)
-    return map_reduce(sweep.function, shards, sweep.block_rows, check)
-
-
-def score_sweep(family: Family, params) -> Sweep:
-    """The sweep that sums a :class:`Score`."""
-    kernel = family.kernel(params)
-    return Sweep(partial(_score, kernel), kernel.block_rows)
+def score_pass(map_reduce: Callable, shards, kernel, check=False) -> Score | None:
+    """Log-likelihood and entropy of rows under the density of a kernel; None if there is no row."""
+    return map_reduce(partial(_score, kernel), shards, kernel.block_rows, check)
 
 
 def _score(kernel, blocks):
@@ -228,7 +221,8 @@ class EMRun:
                 break
             here = yield from self._next(here, params, None if rule.wants_plain_steps else prolong)
         converged = here is not None and rule.is_over
-        score = yield score_sweep(self.family, params)
+        kernel = self.family.kernel(params)
+        score = yield Sweep(partial(_score, kernel), kernel.block_rows)
         objective = (score.log_likelihood + self.family.log_prior(params)) / score.weight
         rule.add(objective, score.weight, False)
         self._note(score.mean, objective)

@@ -13,6 +13,7 @@ from ._shards import (
     Shards,
     as_shards,
     cut_rows,
+    default_n_shards,
     is_array,
     is_collection,
     is_frame,
@@ -25,22 +26,23 @@ __all__ = ["validated_columns", "validated_shards"]
 
 
 def validated_shards(
-    estimator, X, *, reset: bool, n_shards: int | None = None, min_rows=1
+    estimator, X, *, reset: bool, n_shards: int | None = None, min_rows=1, cut=False
 ) -> Shards:
     """X as shards, with the number (and names) of features noted or checked on the estimator.
 
-    Rows are not read here; they are checked as they are read.
+    Rows are not read here; they are checked as they are read. One array is one shard if no number
+    is asked for, or with `cut` as many as :func:`as_shards` makes of it.
     """
     refuse_unusable(X)
     if is_sharded(X):
         shards = as_shards(X, n_shards)
         validate_data(estimator, _described(shards), reset=reset, skip_check_array=True)
     elif is_zarr(X) or is_foreign(X):
-        shards = cut_rows(X, n_shards or 1)
+        shards = cut_rows(X, n_shards or (default_n_shards(X.shape[0]) if cut else 1))
         validate_data(estimator, _described(shards), reset=reset, skip_check_array=True)
     elif is_frame(X):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
-        shards = cut_rows(X, n_shards or 1)
+        shards = cut_rows(X, n_shards or (default_n_shards(X.shape[0]) if cut else 1))
     else:
         X = validate_data(
             estimator,
@@ -50,7 +52,7 @@ def validated_shards(
             ensure_all_finite=False,
             ensure_min_samples=min_rows,
         )
-        shards = cut_rows(X, n_shards or 1)
+        shards = cut_rows(X, n_shards or (default_n_shards(X.shape[0]) if cut else 1))
     if not hasattr(estimator, "device"):
         shards = shards.on_host()  # what it does with rows, it does in NumPy
     elif estimator.device is not None and (reset or shards[0].library != "numpy"):

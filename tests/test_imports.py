@@ -28,6 +28,12 @@ ALGORITHMS = {
     "_progressive",
     "_alignment",
     "_reduction",
+    "_averaging",
+    "_robust",
+    "_aggregation",
+    "_experts",
+    "_gates",
+    "_stacking",
 }
 ESTIMATORS = {"mixture", "preprocessing", "_validation"}
 BELOW = {

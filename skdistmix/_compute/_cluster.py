@@ -74,6 +74,18 @@ class Cluster:
             for values in self._working.gather([future for future, _ in parts]):
                 consume(values)
 
+    def map_shards(self, function: Callable, shards: Shards, arguments: list) -> list:
+        """As ``Workers.map_shards``."""
+        with self._round():
+            located = self._located(shards)
+            whole = [[Piece.of(located, i, 0, shard.n_rows)] for i, shard in enumerate(located)]
+            sent = self._working.scatter(function, hash=False, broadcast=len(whole) > 1)
+            self._futures += self._working.map(
+                _of_shard, [sent] * len(whole), [_each(one, Shard.light) for one in whole],
+                [_held(one) for one in whole], arguments, pure=False,
+            )  # fmt: skip
+            return self._working.gather(self._futures)
+
     @contextmanager
     def _round(self) -> Iterator[None]:
         self._futures = []
@@ -143,9 +155,7 @@ class Unit:
     @property
     def held(self) -> list:
         """The futures whose values the unit needs; Dask puts the values in their places."""
-        shards = [piece.shard for task in self.tasks for piece in task]
-        both = [s for shard in shards for s in (shard, shard.weight) if isinstance(s, Shard)]
-        return [future for shard in both for future in shard.held]
+        return [future for pieces in self.tasks for future in _held(pieces)]
 
     def light(self) -> Unit:
         """This unit without futures, to be filled with values where they are."""
@@ -195,6 +205,12 @@ def _each(pieces: list[Piece], change: Callable) -> list[Piece]:
     return changed
 
 
+def _held(pieces: list[Piece]) -> list:
+    """The futures in shards and weights, in the order in which `filled` takes their values."""
+    both = [s for p in pieces for s in (p.shard, p.shard.weight) if isinstance(s, Shard)]
+    return [future for shard in both for future in shard.held]
+
+
 def _reduced_unit(function, unit: Unit, held: list):
     total = TreeSum()
     for value in unit.run(reduce_body, function, held):
@@ -204,6 +220,13 @@ def _reduced_unit(function, unit: Unit, held: list):
 
 def _rows_of_unit(function, unit: Unit, held: list) -> list:
     return [part for values in unit.run(rows_body, function, held) for part in values]
+
+
+def _of_shard(function, whole: list[Piece], held: list, argument):
+    values = iter(held)
+    with single_threaded_blas():
+        (piece,) = _each(whole, lambda shard: shard.filled(values))
+        return function(Shards([piece.shard]), argument)
 
 
 def _sum(*values):

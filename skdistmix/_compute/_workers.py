@@ -123,6 +123,33 @@ class Workers:
             self._run(keep, rows_body, function, shards, block_rows, check)
         return [joined(some) if some else one for some, one in zip(parts, results)]
 
+    def map_shards(self, function: Callable, shards: Shards, arguments: list) -> list:
+        """``function(shard, argument)`` for each shard, worked out where its rows are.
+
+        Parameters
+        ----------
+        function : callable
+            Takes a :class:`Shards` of one shard, whose rows it may read many times in one thread,
+            and its argument. Picklable for backends of processes.
+        shards : Shards
+        arguments : list
+            One a shard.
+
+        Returns
+        -------
+        list
+            What `function` returned, in the order of shards.
+        """
+        cluster = self._cluster_of(shards)
+        if cluster is not None:
+            return cluster.map_shards(function, shards, arguments)
+        if self._parallel is not None and len(shards) > 1:
+            each = zip(_each(self._on_disk(shards)), arguments, strict=True)
+            return list(self._parallel(delayed(shard_alone)(function, *one) for one in each))
+        if self._executor is not None and not shards.on_device:
+            return list(self._executor.map(function, _each(shards), arguments))
+        return list(map(function, _each(shards), arguments))
+
     def _run(self, consume, body, function, shards, block_rows, check) -> None:
         """Call `consume` with what the body makes of each task, in the order of tasks."""
         block_rows = useful_block_rows(shards, block_rows)
@@ -204,3 +231,13 @@ def run_alone(task: Task):
     with single_threaded_blas(), ThreadPoolExecutor(1) as reader:
         task.begin(reader)
         return task()
+
+
+def shard_alone(function: Callable, shard: Shards, argument):
+    """Run a function of one shard in a process of its own."""
+    with single_threaded_blas():
+        return function(shard, argument)
+
+
+def _each(shards: Shards) -> list[Shards]:
+    return [shards[i : i + 1] for i in range(len(shards))]

@@ -17,7 +17,7 @@ from ._dask import (
 from ._files import NpyShard, is_zarr, npy_shard
 from ._input import as_shards, cut_rows, is_frame, is_sharded, refuse_unusable
 from ._read import ReadAhead, read_rows
-from ._shard import ArrayShard, Block, FrameShard, Shard
+from ._shard import ArrayShard, Block, FrameShard, Shard, default_n_shards
 from ._shards import Shards, split_rows
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "cancelled_if_it_fails",
     "computed",
     "cut_rows",
+    "default_n_shards",
     "is_array",
     "is_collection",
     "is_dask",

@@ -11,14 +11,65 @@ import numpy as np
 
 from ._shard import Shard
 
-__all__ = ["MappedShard"]
+__all__ = ["BesideShard", "MappedShard"]
 
 
 @dataclass(frozen=True)
-class MappedShard(Shard):
-    """Another shard seen through a function of its rows."""
+class AroundShard(Shard):
+    """Something made of the rows of another shard, as they are read."""
 
     source: Shard = field(kw_only=True)
+
+    @property
+    def cuts(self):
+        return self.source.cuts
+
+    @property
+    def read_anew(self):
+        return self.source.read_anew
+
+    @property
+    def travels(self):
+        return self.source.travels
+
+    @property
+    def client(self):
+        return self.source.client
+
+    @property
+    def file(self):
+        return self.source.file
+
+    @property
+    def held(self):
+        return self.source.held
+
+    def light(self):
+        return replace(self, source=self.source.light())
+
+    def filled(self, values):
+        return replace(self, source=self.source.filled(values))
+
+
+@dataclass(frozen=True)
+class BesideShard(AroundShard):
+    """The rows of another shard with the columns of an array beside them."""
+
+    beside: np.ndarray = field(kw_only=True, repr=False)
+
+    def read(self, start, stop):
+        return np.hstack([self.source.read(start, stop), self.beside[start:stop]])
+
+    def reads(self, start, stop, rows):
+        for X in self.source.reads(start, stop, rows):
+            yield np.hstack([X, self.beside[start : start + len(X)]])
+            start += len(X)
+
+
+@dataclass(frozen=True)
+class MappedShard(AroundShard):
+    """Another shard seen through a function of its rows."""
+
     function: Callable = field(kw_only=True)
 
     def read(self, start, stop):
@@ -48,34 +99,8 @@ class MappedShard(Shard):
         )  # fmt: skip
 
     @property
-    def cuts(self):
-        return self.source.cuts
-
-    @property
-    def read_anew(self):
-        return self.source.read_anew
-
-    @property
     def travels(self):
         return self.source.travels and _pickles(self.function)
-
-    @property
-    def client(self):
-        return self.source.client
-
-    @property
-    def file(self):
-        return self.source.file
-
-    @property
-    def held(self):
-        return self.source.held
-
-    def light(self):
-        return replace(self, source=self.source.light())
-
-    def filled(self, values):
-        return replace(self, source=self.source.filled(values))
 
 
 def _pickles(function: Callable) -> bool:

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from .._arrays import is_foreign, to_host
-from ._mapped import MappedShard
+from ._mapped import BesideShard, MappedShard
 from ._shard import Shard
 
 __all__ = ["Shards", "split_rows"]
@@ -127,6 +127,18 @@ class Shards(Sequence):
                 for s in self.on_host()
             ]
         )
+
+    def beside(self, arrays: list[np.ndarray]) -> Shards:
+        """The same shards with further columns, one array of shape (n_rows, m) a shard."""
+        return Shards(
+            [
+                BesideShard(
+                    s.n_rows, s.n_features + columns.shape[1], s.name, None, weight=s.weight,
+                    source=replace(s, weight=None), beside=columns,
+                )
+                for s, columns in zip(self.on_host(), arrays, strict=True)
+            ]
+        )  # fmt: skip
 
     def with_weights(self, sample_weight) -> Shards:
         """These shards with one non-negative weight a row.

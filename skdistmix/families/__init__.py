@@ -5,6 +5,7 @@ The algorithms of this package know these objects only through the contract in
 """
 
 from ._base import DegenerateComponentError, Family, Moments
+from ._components import GaussianComponents
 from ._gaussian import (
     GAUSSIAN_FAMILIES,
     DiagonalGaussian,
@@ -26,6 +27,7 @@ __all__ = [
     "Family",
     "FeatureKernel",
     "FullGaussian",
+    "GaussianComponents",
     "GaussianFamily",
     "GaussianParams",
     "GaussianStatistics",

@@ -11,11 +11,15 @@ import numpy as np
 from .._arrays import to_host
 from ._array_api import moment_sums
 
-__all__ = ["DegenerateComponentError", "Family", "Moments", "logsumexp0"]
+__all__ = ["DegenerateComponentError", "Family", "Moments", "TooFewRowsError", "logsumexp0"]
 
 
 class DegenerateComponentError(ValueError):
     """A component has no density: its covariance is not positive definite."""
+
+
+class TooFewRowsError(ValueError):
+    """There are fewer rows, or fewer different ones, than components."""
 
 
 def logsumexp0(a: np.ndarray) -> np.ndarray:
@@ -190,6 +194,35 @@ class Family(ABC):
     def params_of_coordinates(self, vector, like) -> Any:
         """The parameters of a vector, in the shapes of the parameters `like`."""
         raise NotImplementedError(f"{type(self).__name__} has no coordinates.")
+
+    #: Names of the divergences between components that `distance` and `barycentre` know. A family
+    #: without any cannot be reduced or aggregated.
+    costs: tuple = ()
+
+    def components(self, params) -> Any:
+        """The components of a mixture as values that stand alone.
+
+        They have ``weights`` and ``means``, a length, ``pick(index)``, ``scaled(factor)``,
+        ``merged(i, j)``, ``merge_costs(i, j)``, ``sample(counts, rng)``, ``is_finite``, and the
+        class method ``join(parts)``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no components that stand alone.")
+
+    def components_kernel(self, components) -> Any:
+        """A kernel, as :meth:`kernel` gives it, of components that stand alone."""
+        raise NotImplementedError(f"{type(self).__name__} has no components that stand alone.")
+
+    def distance(self, a, b, cost: str) -> np.ndarray:
+        """Divergences of components `a` from components `b`, shape (len(a), len(b))."""
+        raise NotImplementedError(f"{type(self).__name__} has no divergence {cost!r}.")
+
+    def barycentre(self, components, plan, cost: str, previous=None) -> Any:
+        """Parameters whose component k is nearest to components of masses ``plan[:, k]``."""
+        raise NotImplementedError(f"{type(self).__name__} has no barycentre for {cost!r}.")
+
+    def log_overlaps(self, a, b) -> np.ndarray:
+        """Logarithms of the integrals of a_i b_j over all x, shape (len(a), len(b))."""
+        raise NotImplementedError(f"{type(self).__name__} has no overlaps.")
 
     def better_anchors(self, stats, params) -> np.ndarray | None:
         """Anchors with which statistics should be collected again, None when they are accurate."""

@@ -41,6 +41,9 @@ class FullGaussian(GaussianFamily):
     def scatter_of(self, scatter):
         return scatter
 
+    def unconstrained(self, n_components):
+        return FullGaussian(n_components)
+
     def _regularised(self, covariances):
         return add_to_diagonal(covariances, self.reg_covar)
 
@@ -112,6 +115,9 @@ class TiedGaussian(GaussianFamily):
     def scatter_of(self, scatter):
         return scatter
 
+    def unconstrained(self, n_components):
+        return FullGaussian(n_components)
+
     def _regularised(self, covariances):
         return add_to_diagonal(covariances, self.reg_covar)
 
@@ -166,6 +172,9 @@ class DiagonalGaussian(GaussianFamily):
 
     def scatter_of(self, scatter):
         return diagonal_of(scatter)
+
+    def unconstrained(self, n_components):
+        return DiagonalGaussian(n_components)
 
     def _regularised(self, covariances):
         return covariances + self.reg_covar
@@ -223,6 +232,9 @@ class SphericalGaussian(GaussianFamily):
 
     def divisor(self, rows):
         return rows * len(self.moments.mean)
+
+    def unconstrained(self, n_components):
+        return DiagonalGaussian(n_components)
 
     def _regularised(self, covariances):
         return covariances + self.reg_covar

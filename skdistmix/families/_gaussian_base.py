@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.linalg import solve_triangular
 
+from ._barycentres import BARYCENTRES
 from ._base import Family, Moments
+from ._components import COSTS, GaussianComponents, log_overlaps
 from ._coordinates import coordinates, params_of_coordinates
 from ._factors import nearest_covariances
 from ._kernels import FeatureKernel, TriangularKernel
@@ -208,15 +210,10 @@ class GaussianFamily(Family):
 
     def implied_moments(self, params, full: bool = False) -> Moments:
         """The first two moments of the mixture itself, in place of those of some data."""
-        weights = params.weights / params.weights.sum()
-        mean = weights @ params.means
-        offset = params.means - mean
-        scatter = weights @ (self._variances(params) + offset**2)
+        spread = np.broadcast_to(self._variances(params), params.means.shape)
         if full:
-            between = (weights[:, None] * offset).T @ offset
-            scatter = np.einsum("k,kij->ij", weights, self._component_covariances(params)) + between
-        rows = np.empty((0, len(mean)))
-        return Moments(1.0, 0, mean, scatter, mean - np.inf, mean + np.inf, rows, 0)
+            spread = self._component_covariances(params)
+        return GaussianComponents(params.weights, params.means, spread).moments(1.0)
 
     def implied_statistics(self, params, total: float = 1.0) -> GaussianStatistics:
         """Statistics of weight one that, scaled by `total`, give back the parameters in an M-step.
@@ -243,6 +240,35 @@ class GaussianFamily(Family):
             covariances = (scatter - drawn - prior.scatter) / _beside(divisor, covariances)
         covariances = nearest_covariances(covariances, self.has_matrices)
         return replace(params, means=means, covariances=covariances)
+
+    def params(self, weights, means, covariances) -> GaussianParams:
+        """Parameters with the factors that belong to the covariances."""
+        return GaussianParams(weights, means, covariances, self.factors_of(covariances))
+
+    costs = tuple(COSTS)
+
+    def components(self, params):
+        covariances = np.array(self._component_covariances(params))
+        return GaussianComponents(params.weights, params.means, covariances)
+
+    def components_kernel(self, components):
+        free = self.unconstrained(len(components))
+        params = free.params(components.weights, components.means, components.covariances)
+        return free.prepare(free.implied_moments(params)).kernel(params)
+
+    @abstractmethod
+    def unconstrained(self, n_components: int) -> GaussianFamily:
+        """The family of components with matrices (or variances) that nothing ties together."""
+
+    def distance(self, a, b, cost):
+        return COSTS[cost](a, b)
+
+    def barycentre(self, components, plan, cost, previous=None):
+        plain = replace(self, reg_covar=0.0, prior=None, prior_rows=None)
+        return BARYCENTRES[cost](plain, components, plan, previous)
+
+    def log_overlaps(self, a, b):
+        return log_overlaps(a, b)
 
     def covariances_of_factors(self, factors) -> np.ndarray:
         """Covariances from precisions_cholesky."""

@@ -1,5 +1,7 @@
 """Mixture models fitted to sharded data."""
 
+from ._aggregator import MixtureOfExpertsAggregator
 from ._distributed_gmm import DistributedGMM
+from ._reduce import reduce_mixtures
 
-__all__ = ["DistributedGMM"]
+__all__ = ["DistributedGMM", "MixtureOfExpertsAggregator", "reduce_mixtures"]

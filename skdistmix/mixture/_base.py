@@ -185,10 +185,9 @@ class BaseMixture(DensityMixin, BaseEstimator):
     def _rows(self, X, method: str):
         """What a method gives for all rows, in the form that X came in."""
         check_is_fitted(self)
-        family, params = self._family_and_params()
-        kernel = family.kernel(params)
         names = tuple(getattr(self, "feature_names_in_", ())) or None
-        function = RowValues(kernel, method, self.n_features_in_, len(params.weights), names)
+        kernel, n_components = self._kernel()
+        function = RowValues(kernel, method, self.n_features_in_, n_components, names)
         if is_dask(X) or (isinstance(X, (list, tuple)) and any(is_dask(x) for x in X)):
             return self._lazily(X, function)
         shards = validated_shards(self, X, reset=False, min_rows=0 if is_sharded(X) else 1)
@@ -197,6 +196,11 @@ class BaseMixture(DensityMixin, BaseEstimator):
             return (self._map_rows(function, one)[0] for one in each)
         results = self._map_rows(function, shards)
         return results if is_sharded(X) else results[0]
+
+    def _kernel(self) -> tuple:
+        """The kernel whose log-joint matrix gives all values of rows, and its number of rows."""
+        family, params = self._family_and_params()
+        return family.kernel(params), len(params.weights)
 
     def _lazily(self, X, function):
         if isinstance(X, (list, tuple)):
@@ -216,7 +220,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
         check_is_fitted(self)
         shards = validated_shards(self, X, reset=False).with_weights(sample_weight)
         with Workers(self.n_jobs) as workers:
-            return score_pass(workers.map_reduce, shards, *self._family_and_params(), check=True)
+            return score_pass(workers.map_reduce, shards, self._kernel()[0], check=True)
 
     def _warn_if_unfinished(self):
         if getattr(self, "convergence_gap_", 0.0) > UNFINISHED_GAP:

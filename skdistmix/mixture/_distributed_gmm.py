@@ -17,6 +17,7 @@ from .._em import EMRun, em_together, first_of_the_best, first_pass
 from .._stopping import LIKELIHOOD_TOL
 from .._validation import validated_shards
 from ..families import GAUSSIAN_FAMILIES, ConjugatePrior
+from ..families._base import TooFewRowsError
 from ._convert import SklearnConversion
 from ._gaussian_model import GaussianModel
 from ._progress import Progress
@@ -301,9 +302,14 @@ class DistributedGMM(SklearnConversion, StepwiseEM, GaussianModel):
             covariance is not positive definite.
         """
         shards = validated_shards(self, X, reset=True, n_shards=self.n_shards, min_rows=2)
-        shards = shards.with_weights(sample_weight)
+        self._fit_shards(shards.with_weights(sample_weight))
+        self._warn_if_not_converged()
+        return self
+
+    def _fit_shards(self, shards):
+        """`fit` to rows that were not read yet, without its warning."""
         if shards.n_rows < self.n_components:
-            raise ValueError(
+            raise TooFewRowsError(
                 "Expected n_samples >= n_components but got "
                 f"n_components = {self.n_components}, n_samples = {shards.n_rows}"
             )
@@ -342,7 +348,6 @@ class DistributedGMM(SklearnConversion, StepwiseEM, GaussianModel):
             fits = em_together(map_reduce, shards, runs, give_up=True)
         self._store(family, runs, fits, progress)
         self._weighted_fit = any(shard.weight is not None for shard in shards)
-        return self
 
     def fit_predict(self, X, y=None, sample_weight=None):
         """Fit, then give the most probable component of each row.
@@ -379,7 +384,9 @@ class DistributedGMM(SklearnConversion, StepwiseEM, GaussianModel):
         self._stream, self._moments = None, family.moments.without_rows()
         for criterion in ("bic", "aic", "icl"):
             setattr(self, f"{criterion}_", getattr(best.score, criterion)(self.n_parameters_))
-        if not best.converged and self.max_iter > 0:
+
+    def _warn_if_not_converged(self):
+        if not self.converged_ and self.max_iter > 0:
             rule = f"estimated gain of {LIKELIHOOD_TOL}"
             aim = rule if self.tol == "likelihood" else f"tolerance of {self.tol}"
             warnings.warn(

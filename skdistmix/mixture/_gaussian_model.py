@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 
 from ..families import GAUSSIAN_FAMILIES, ConjugatePrior, CovariancePenalty, GaussianParams
+from ..families._base import TooFewRowsError
 from ._base import BaseMixture
 
 __all__ = ["GaussianModel"]
@@ -68,10 +69,12 @@ class GaussianModel(BaseMixture):
 
     def _check_moments(self, moments, shards):
         if moments is None:
-            raise ValueError("All rows have weight zero or all shards are empty: nothing to fit.")
+            raise TooFewRowsError(
+                "All rows have weight zero or all shards are empty: nothing to fit."
+            )
         n_distinct = len(moments.distinct)
         if n_distinct < self.n_components:
-            raise ValueError(
+            raise TooFewRowsError(
                 f"X has {n_distinct} distinct row(s) of positive weight in {shards.n_rows} rows, "
                 f"fewer than n_components={self.n_components}: use fewer components."
             )

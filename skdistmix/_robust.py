@@ -1,0 +1,184 @@
+"""Which local models can be trusted when some may say anything.
+
+Distances are those of densities as square-integrable functions, in closed form, and in logarithms
+throughout: in high dimension, or with one absurd model, they leave the range of numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import chi2
+
+from .families import Family
+from .families._base import logsumexp0
+
+__all__ = ["RobustSelection", "log_distances", "select_models"]
+
+SECOND_GROUP = 0.4  # share of the models or of their weight that makes a group a rival
+TIGHT = 0.5  # inner distance of such a group, as a share of its distance to the first
+CHANCE = 0.05  # that an honest model is rejected, of all that are
+LEAST_FREEDOM = 4.0  # few distances say little about their scatter
+SMALLEST = 0.1  # size of a shard in units of the median, at least, whatever it claims
+EQUAL = 64 * np.finfo(float).eps  # squared distances below are rounding
+
+
+@dataclass(frozen=True)
+class RobustSelection:
+    """Attributes: which models are kept, shape (n_models,), and the model in the middle."""
+
+    kept: np.ndarray
+    center: int
+
+
+def log_distances(family: Family, models: Sequence) -> np.ndarray:
+    """Logarithms of the L2 distances between the densities of mixtures.
+
+    Parameters
+    ----------
+    models : sequence of components
+        A model that is not finite is infinitely far from all others.
+
+    Returns
+    -------
+    ndarray of shape (n_models, n_models)
+    """
+    usable = [m for m, model in enumerate(models) if model is not None and model.is_finite]
+    products = _log_products(family, [models[m] for m in usable])
+    own = np.diag(products)
+    scale = np.maximum(own[:, None], own[None, :])
+    squares = np.exp(own[:, None] - scale) + np.exp(own[None, :] - scale)
+    squares = squares - 2.0 * np.exp(products - scale)
+    with np.errstate(divide="ignore"):
+        logs = 0.5 * (np.log(np.where(squares > EQUAL, squares, 0.0)) + scale)
+    distances = np.full((len(models), len(models)), np.inf)
+    distances[np.ix_(usable, usable)] = logs
+    np.fill_diagonal(distances, -np.inf)
+    return distances
+
+
+def _log_products(family: Family, models: Sequence) -> np.ndarray:
+    """Logarithms of the integrals of products of mixture densities, shape (n, n)."""
+    n = len(models)
+    products = np.empty((n, n))
+    for m, model in enumerate(models):
+        rest = models[m:]
+        pooled = type(model).join(rest)
+        with np.errstate(divide="ignore"):  # masses of zero
+            logs = family.log_overlaps(pooled, model) + np.log(model.weights)
+            logs = logsumexp0(logs.T) + np.log(pooled.weights)
+        ends = np.cumsum([len(other) for other in rest])
+        parts = np.split(logs, ends[:-1])
+        products[m, m:] = products[m:, m] = [logsumexp0(part[:, None])[0] for part in parts]
+    return products
+
+
+def select_models(
+    distances: np.ndarray, shares: np.ndarray, exponent: float = 0.1
+) -> RobustSelection:
+    """The models within a radius of the one in the middle (Zhang, Tan and Chen 2026).
+
+    The middle is the model whose median distance to all is least, and the radius this median times
+    ``n_models ** exponent``; less than half of the models may be corrupt, in any way. Beyond the
+    source, distances are put in proportion to what the sizes of the shards lead to expect, and the
+    radius is not less than what would reject an honest model once in twenty times, as the
+    scatter of the distances around the middle tells.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (n_models, n_models)
+        Logarithms of distances.
+    shares : ndarray of shape (n_models,)
+        Of the models in the weight of all.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than three models, or a second group of models agrees with itself as
+        well as the kept ones, so that nothing says which group is right.
+    """
+    n = len(distances)
+    if n < 3:
+        raise ValueError(
+            f"robust=True needs at least 3 shards to tell honest ones from others, got {n}: give "
+            "more shards, or robust=False."
+        )
+    distances = _for_equal_sizes(distances, shares)
+    kept, center = _around_middle(distances, np.arange(n), exponent)
+    _refuse_rivals(distances, shares / shares.sum(), kept)
+    return RobustSelection(kept, center)
+
+
+def _for_equal_sizes(distances: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Distances in units of what sampling two honest shards of these sizes leads to expect.
+
+    A shard may claim to be small to be allowed more, therefore the sizes have a lower limit.
+    """
+    positive = shares[shares > 0]
+    sizes = np.maximum(shares / np.median(positive), SMALLEST) if len(positive) else shares + 1.0
+    return distances - 0.5 * np.log(1.0 / sizes[:, None] + 1.0 / sizes[None, :])
+
+
+def _around_middle(distances, among: np.ndarray, exponent: float) -> tuple[np.ndarray, int]:
+    """Which models are near the middle of some of them, and this middle."""
+    inner, n = distances[np.ix_(among, among)], len(among)
+    # The upper median, the model itself included: with a majority of honest models it is the
+    # distance to one of them.
+    medians = np.sort(inner, axis=1)[:, n // 2]
+    middle = int(np.argmin(medians))
+    if medians[middle] == np.inf:
+        raise ValueError(
+            f"{int((medians == np.inf).sum())} of {n} local models hold NaN, infinities or "
+            "covariances that are none; robust=True can bear with less than half of them."
+        )
+    core = np.argsort(inner[middle], kind="stable")[: n // 2 + 1]
+    factor = max(exponent * np.log(n), _sampling_factor(inner[np.ix_(core, core)], n))
+    near = (inner[middle] <= medians[middle] + factor) & (inner[middle] < np.inf)
+    kept = np.zeros(len(distances), dtype=bool)
+    kept[among[near]] = True
+    return kept, int(among[middle])
+
+
+def _sampling_factor(distances: np.ndarray, n_models: int) -> float:
+    """Logarithm of largest over median distance that honest models would have by chance.
+
+    Squared distances of honest estimates are nearly a multiple of a chi-squared variable; how far
+    those of the models around the middle scatter tells its degrees of freedom.
+    """
+    if len(distances) < 3:
+        return 0.0
+    logs = 2.0 * distances[np.triu_indices(len(distances), 1)]
+    if not np.isfinite(logs).all():
+        return 0.0
+    squares = np.exp(logs - logs.max())
+    freedom = 2.0 * squares.mean() ** 2 / max(squares.var(), np.finfo(float).tiny)
+    freedom = min(max(freedom, LEAST_FREEDOM), 1e6)
+    last, middle = chi2.ppf([1.0 - CHANCE / n_models, 0.5], freedom)
+    return 0.5 * float(np.log(last / middle))
+
+
+def _refuse_rivals(distances, shares, kept) -> None:
+    usable = (distances < np.inf).sum(axis=1) > 1
+    others = np.flatnonzero(~kept & usable)
+    if len(others) < 2:
+        return
+    second, _ = _around_middle(distances, others, 0.1)
+    weight = max(shares[second].sum(), second.mean())
+    if weight <= SECOND_GROUP or second.sum() < 2:
+        return
+    pairs = distances[np.ix_(second, second)][np.triu_indices(second.sum(), 1)]
+    inner, apart = np.median(pairs), np.median(distances[np.ix_(second, kept)])
+    if inner < apart + np.log(TIGHT):
+        raise ValueError(
+            f"The shards fall into two groups that each agree within themselves: {_listed(kept)} "
+            f"and {_listed(second)}, the second with {weight:.0%} of the shards or of their "
+            "weight. Nothing says which of them is right: look at them (ShardDisplay), fit each "
+            "group on its own, or use robust=False if sites may honestly differ."
+        )
+
+
+def _listed(mask: np.ndarray) -> str:
+    which = np.flatnonzero(mask).tolist()
+    return f"{which[:10]}{' and more' if len(which) > 10 else ''}"

@@ -1,0 +1,416 @@
+"""MixtureOfExpertsAggregator: local mixtures in, one mixture out."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import _fit_context, clone
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from .._aggregation import AGGREGATIONS
+from .._compute import Workers
+from .._em import score_pass
+from .._validation import validated_shards
+from ..families import GaussianFamily
+from ._combine import Rounds, combined, fitted_gate, refined, stacked_shares, trusted
+from ._distributed_gmm import DistributedGMM
+from ._gated import GATES, GatedMixture, checked_context
+from ._progress import Progress
+from ._sites import SMALL_SHARDS, LocalFit, experts_of, restored, warn_of_sites
+
+__all__ = ["MixtureOfExpertsAggregator"]
+
+SHOWN = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
+OF_A_DENSITY = ("lower_bound_", "bic_", "aic_", "icl_")
+
+
+class MixtureOfExpertsAggregator(GatedMixture):
+    """One mixture from local mixtures, in one round of communication.
+
+    Every shard fits a mixture to its own rows and sends the model; the models are combined where
+    they arrive. Rows never move. Where :class:`DistributedGMM` reads all shards in every iteration,
+    here a shard is heard once (and once more for the likelihood of the result), and shards that
+    say something absurd can be found out.
+
+    Parameters
+    ----------
+    estimator : DistributedGMM, optional
+        The local mixture. Its `n_components`, `n_jobs`, `random_state` and `verbose` are set here.
+        None: ``DistributedGMM(tol="likelihood", covariance_penalty="auto", n_init=4,
+        max_iter=1000)``.
+    n_components : int, default=1
+        Number K of components of the one mixture.
+    local_components : int or sequence of int, optional
+        Numbers of components of the local mixtures; of several each shard takes the one with the
+        smallest BIC. None: `n_components`.
+    aggregation : {"transport", "average", "kl-average", "medoid", "stacking"}, default="transport"
+        "transport": the mixture to which the components of all local ones can be moved at the
+        least cost (Zhang and Chen 2022), for any numbers of components and sizes of shards.
+        "average": parameters of matched components are averaged. "kl-average": EM on rows drawn
+        from the local mixtures (Liu and Ihler 2014; Han and Liu 2016). "medoid": the local mixture
+        in the middle. "stacking": the local mixtures stay side by side, with the weights that suit
+        rows of other shards best (Smyth and Wolpert 1999).
+    cost : {"kl", "w2", "cauchy-schwarz"}, default="kl"
+        What moving or matching a component costs: the Kullback-Leibler divergence, the squared
+        2-Wasserstein distance, or the Cauchy-Schwarz divergence.
+    robust : bool, default=False
+        Leave out local models that are too far from the one in the middle (Zhang, Tan and Chen
+        2026): less than half of the shards may send anything. This takes shards for random pieces
+        of the same rows: a site that honestly differs is rejected like one that lies.
+    radius_exponent : float, default=0.1
+        With `robust`, models are kept up to ``n_shards ** radius_exponent`` times the median
+        distance from the one in the middle. 0 rejects about half of the models, even if all are
+        honest.
+    gate : {"bayes", "context", "softmax", "gaussian"}, default="bayes"
+        How the experts, the local mixtures, are combined for a row. "bayes": by the posterior of
+        the one mixture, or of the experts side by side for "stacking". "context": shares of the
+        experts depend on side information, ``fit(X, context=U)``, by a multinomial logistic model.
+        "softmax" and "gaussian": shares depend on the row itself, which gives probabilities of
+        components, and no density.
+    refine : int, default=0
+        Iterations of exact EM over the shards that follow, each one more round.
+    small_shards : {"lower", "skip", "raise"}, default="lower"
+        What becomes of a shard with too few rows for its number of components: fewer components,
+        no model, or an error.
+    min_component_size : int, default=10
+        Rows that each component of a local mixture stands for at least before the model leaves its
+        shard. It protects single rows; it is not differential privacy.
+    n_draws : int, default=1000
+        Rows drawn from each local mixture, for "kl-average".
+    n_shards : int, optional
+        Number of row ranges an array is cut into. None: one for every 1000 rows, at most 8. Rows
+        in a meaningful order should be shuffled before. Data in pieces are taken as they are.
+    n_jobs : int, optional
+        Number of workers, as in :class:`DistributedGMM`. Each fits one shard at a time.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the local fits, of draws, and of `sample`.
+    verbose : int, default=0
+        1 prints what is done.
+
+    Attributes
+    ----------
+    mixture_ : DistributedGMM
+        The one mixture.
+    weights_, means_, covariances_, precisions_, precisions_cholesky_ : ndarray
+        Its parameters. With "stacking", of the mixture that names the clusters; the density is
+        that of the experts.
+    experts_ : list of DistributedGMM or None
+        The local mixture of each shard; None where there is none.
+    expert_labels_ : list of ndarray of shape (n_local_components,) or None
+        The component of the one mixture that each component of an expert stands for.
+    gate_ : object
+        With attributes `weights` ("bayes"), `intercept` and `coef` ("softmax", "context", in units
+        of `scale` about `center`), or `params` ("gaussian"); for shards that take part.
+    shard_weights_ : ndarray of shape (n_shards,)
+        Shares of the shards: of their rows, or as stacking weighs them; 0 for those left out.
+    rejected_shards_ : ndarray of int
+        Shards that `robust` left out.
+    transport_cost_ : float
+        Mean cost of moving the components of the experts to the one mixture.
+    n_rounds_ : int
+        Times that all shards were heard.
+    bytes_sent_ : int
+        Bytes of numbers that shards sent: models, then one sum a shard and round.
+    lower_bound_ : float
+        Mean log-likelihood of the rows of shards that take part.
+    bic_, aic_, icl_ : float
+        Criteria on these rows, smaller is better. These and `lower_bound_` only if there is a
+        density.
+    converged_ : bool
+        Whether all local fits converged.
+    n_parameters_ : int
+    n_samples_seen_ : float
+        Sum of the weights of these rows.
+    n_context_columns_ : int
+        Only with ``gate="context"``.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only if X had string column names.
+
+    See Also
+    --------
+    DistributedGMM : Exact EM over shards, heard in every iteration.
+    reduce_mixtures : The same for models that were fitted elsewhere.
+
+    References
+    ----------
+    Zhang, Q. and Chen, J. (2022). Distributed learning of finite Gaussian mixtures. JMLR 23.
+
+    Zhang, Q., Tan, Y. and Chen, J. (2026). Byzantine-tolerant distributed learning of finite
+    mixture models. JRSS-B.
+
+    Liu, Q. and Ihler, A. (2014). Distributed estimation, information loss and exponential families.
+    NIPS 27.
+
+    Han, J. and Liu, Q. (2016). Bootstrap model aggregation for distributed statistical learning.
+    NIPS 29.
+
+    Smyth, P. and Wolpert, D. (1999). Linearly combining density estimators via stacking. Machine
+    Learning 36, 59-83.
+
+    Jacobs, R. A., Jordan, M. I., Nowlan, S. J. and Hinton, G. E. (1991). Adaptive mixtures of local
+    experts. Neural Computation 3, 79-87.
+
+    Xu, L., Jordan, M. I. and Hinton, G. E. (1994). An alternative model for mixtures of experts.
+    NIPS 7.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdistmix import MixtureOfExpertsAggregator
+    >>> rng = np.random.default_rng(0)
+    >>> sites = [rng.normal(rng.choice([-4, 4], size=(500, 1)), 1.0) for _ in range(8)]
+    >>> sites[2] += 50  # a broken instrument
+    >>> model = MixtureOfExpertsAggregator(n_components=2, robust=True, random_state=0)
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")  # it warns of the rejected site
+    ...     _ = model.fit(sites)
+    >>> model.rejected_shards_
+    array([2])
+    >>> np.sort(model.means_[:, 0]).round()
+    array([-4.,  4.])
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": [DistributedGMM, None],
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "local_components": [Interval(Integral, 1, None, closed="left"), "array-like", None],
+        "aggregation": [StrOptions({*AGGREGATIONS, "stacking"})],
+        "cost": [StrOptions(set(GaussianFamily.costs))],
+        "robust": ["boolean"],
+        "radius_exponent": [Interval(Real, 0.0, None, closed="left")],
+        "gate": [StrOptions(set(GATES))],
+        "refine": [Interval(Integral, 0, None, closed="left")],
+        "small_shards": [StrOptions(set(SMALL_SHARDS))],
+        "min_component_size": [Interval(Integral, 1, None, closed="left")],
+        "n_draws": [Interval(Integral, 1, None, closed="left")],
+        "n_shards": [Interval(Integral, 1, None, closed="left"), None],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        estimator=None,
+        n_components=1,
+        *,
+        local_components=None,
+        aggregation="transport",
+        cost="kl",
+        robust=False,
+        radius_exponent=0.1,
+        gate="bayes",
+        refine=0,
+        small_shards="lower",
+        min_component_size=10,
+        n_draws=1000,
+        n_shards=None,
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.estimator = estimator
+        self.n_components = n_components
+        self.local_components = local_components
+        self.aggregation = aggregation
+        self.cost = cost
+        self.robust = robust
+        self.radius_exponent = radius_exponent
+        self.gate = gate
+        self.refine = refine
+        self.small_shards = small_shards
+        self.min_component_size = min_component_size
+        self.n_draws = n_draws
+        self.n_shards = n_shards
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None, context=None):
+        """Fit a mixture at each shard and combine them.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame, zarr array, list, path, glob, Dask collection or Shards
+            As for :meth:`DistributedGMM.fit`.
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), list of arrays, path, str, optional
+            As for :meth:`DistributedGMM.fit`.
+        context : array-like of shape (n_samples, n_columns), or list of arrays, optional
+            Side information for ``gate="context"``, numbers, one array or one array a shard.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If no shard has a model to send, the local models do not have enough different
+            components, parameters do not go together, or `robust` cannot tell which of two groups
+            of shards is right.
+        """
+        self._check_parameters(context)
+        for name in (*OF_A_DENSITY, "n_context_columns_"):  # of an earlier fit
+            vars(self).pop(name, None)
+        shards = validated_shards(self, X, reset=True, n_shards=self.n_shards, cut=True)
+        shards = shards.with_weights(sample_weight)
+        columns = None if context is None else checked_context(context, shards)
+        rng = check_random_state(self.random_state)
+        seeds = [int(s) for s in rng.randint(np.iinfo(np.int32).max, size=len(shards))]
+        progress = Progress(self.verbose, 1)
+        with Workers(self.n_jobs) as workers:
+            progress.say(f"Local fits at {len(shards)} shard(s)")
+            rounds = Rounds(workers.map_reduce)
+            sites = workers.map_shards(self._local_fit(), shards, seeds)
+            rounds.heard(sites)
+            for site, shard in zip(sites, shards, strict=True):
+                progress.say(f"  {shard.name}: {site.outcome}")
+            kept = self._trust(sites)
+            warn_of_sites(sites, self.rejected_shards_, [shard.name for shard in shards])
+            template = self._template().set_params(n_components=self.n_components)
+            family = template._family(self.n_features_in_)
+            heard = shards[kept.tolist()]
+            if self.aggregation == "stacking":
+                progress.say("Stacking weights")
+                chosen, own_seeds = [sites[s] for s in kept], [seeds[s] for s in kept]
+                shares = stacked_shares(rounds.map_reduce, heard, family, chosen, own_seeds)
+                self.shard_weights_[kept] = shares
+                kept = np.flatnonzero(self.shard_weights_)
+                heard = shards[kept.tolist()]
+            progress.say(f"Combination of {len(kept)} model(s)")
+            self._combine(sites, kept, heard, family, columns, rounds, rng)
+        self.n_rounds_, self.bytes_sent_ = rounds.number, rounds.bytes
+        return self
+
+    def fit_predict(self, X, y=None, sample_weight=None, context=None):
+        """Fit, then give the most probable component of each row.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame, zarr array, list, path, glob, Dask collection or Shards
+            As for `fit`.
+        y : ignored
+        sample_weight : array-like of shape (n_samples,) or list of arrays, optional
+            As for `fit`.
+        context : array-like of shape (n_samples, n_columns), or list of arrays, optional
+            As for `fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), or one array a shard
+            As :meth:`predict` gives them.
+        """
+        return self.fit(X, sample_weight=sample_weight, context=context).predict(X, context)
+
+    # ------------------------------------------------------------------ steps of fit
+
+    def _check_parameters(self, context):
+        if (self.gate == "context") != (context is not None):
+            given = "none was given" if context is None else "one was given"
+            raise ValueError(
+                f"gate={self.gate!r} and a context of the rows: {given}. Call "
+                "fit(X, context=U) with gate='context', or leave both."
+            )
+        if self.refine and (self.aggregation == "stacking" or self.gate != "bayes"):
+            raise ValueError(
+                f"refine={self.refine} improves the one mixture, but with "
+                f"aggregation={self.aggregation!r} and gate={self.gate!r} rows are judged by the "
+                "experts: use refine=0, or another aggregation with gate='bayes'."
+            )
+
+    def _template(self):
+        """The local estimator."""
+        if self.estimator is not None:
+            return clone(self.estimator)
+        return DistributedGMM(tol="likelihood", covariance_penalty="auto", n_init=4, max_iter=1000)
+
+    def _local_fit(self) -> LocalFit:
+        wanted = self.n_components if self.local_components is None else self.local_components
+        candidates = np.atleast_1d(wanted)
+        if candidates.ndim != 1 or candidates.dtype.kind not in "iu" or not (candidates > 0).all():
+            raise ValueError(
+                "local_components must be a positive whole number or several, got "
+                f"{self.local_components!r}."
+            )
+        return LocalFit(
+            self._template(),
+            tuple(sorted({int(K) for K in candidates})),
+            self.small_shards,
+            self.min_component_size,
+            halves=self.aggregation == "stacking",
+            bears_failure=self.robust,
+        )
+
+    def _trust(self, sites) -> np.ndarray:
+        """Indices of the shards that take part; sets their shares of the rows."""
+        self.experts_ = experts_of(self._template(), sites, self._names())
+        self.converged_ = all(site.converged for site in sites)
+        some = next((expert for expert in self.experts_ if expert is not None), None)
+        if some is None:
+            raise ValueError(
+                f"No shard has a model to send: the first of {len(sites)} {sites[0].problem}. Use "
+                "fewer components, a smaller min_component_size, or larger shards."
+            )
+        heard = np.flatnonzero([site.params is not None or site.is_corrupt for site in sites])
+        models, weights = [sites[s].params for s in heard], np.array([s.weight for s in sites])
+        family, _ = some._family_and_params()
+        kept = heard[trusted(family, models, weights[heard], self.robust, self.radius_exponent)]
+        self.rejected_shards_ = np.setdiff1d(heard, kept)
+        self.shard_weights_ = np.zeros(len(sites))
+        self.shard_weights_[kept] = weights[kept] / weights[kept].sum()
+        return kept
+
+    def _combine(self, sites, kept, heard, family, columns, rounds, rng):
+        """The one mixture, the gate, and what the rows say of them."""
+        sites, shares = [sites[s] for s in kept], self.shard_weights_[kept]
+        models, weight = [site.params for site in sites], float(sum(site.weight for site in sites))
+        way = "transport" if self.aggregation == "stacking" else self.aggregation
+        family, found, labels = combined(
+            family, models, shares, weight, aggregation=way, cost=self.cost, n_draws=self.n_draws,
+            map_reduce=rounds.over_shards, rng=rng,
+        )  # fmt: skip
+        params, score = found.params, None
+        if self.refine:
+            fit = refined(rounds.map_reduce, heard, family, params, sites, self.refine)
+            params, score = fit.params, fit.score
+        self.transport_cost_, self.n_samples_seen_ = found.cost, weight
+        self.expert_labels_ = [None] * len(self.experts_)
+        for s, own in zip(kept, labels, strict=True):
+            self.expert_labels_[s] = own
+        self.mixture_ = restored(
+            self._template(), params, converged_=self.converged_, n_iter_=self.refine,
+            **self._names(),
+        )  # fmt: skip
+        for name in SHOWN:
+            setattr(self, name, getattr(self.mixture_, name))
+        if self.gate == "context":
+            self.n_context_columns_ = columns[0].shape[1]
+            columns = [columns[s] for s in kept]
+            heard = heard.beside(columns)
+        self.gate_ = fitted_gate(
+            self.gate, rounds.map_reduce, heard, family, models, shares, columns
+        )
+        self._fitted_gate, self._fitted_aggregation = self.gate, self.aggregation
+        self.n_parameters_ = self.mixture_.n_parameters_
+        if self.gate != "bayes" or self.aggregation == "stacking":
+            own = sum(self.experts_[s].n_parameters_ for s in kept)
+            per_share = 1 + getattr(self, "n_context_columns_", 0)
+            self.n_parameters_ = own + (len(kept) - 1) * per_share
+        if not GATES[self.gate]:
+            return
+        if score is None:
+            score = score_pass(rounds.map_reduce, heard, self._kernel()[0])
+        p = self.n_parameters_
+        values = (score.mean, score.bic(p), score.aic(p), score.icl(p))
+        for name, value in zip(OF_A_DENSITY, values, strict=True):
+            setattr(self, name, value)
+
+    def _names(self) -> dict:
+        names = ("n_features_in_", "feature_names_in_")
+        return {name: getattr(self, name) for name in names if hasattr(self, name)}
