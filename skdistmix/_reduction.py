@@ -21,6 +21,7 @@ __all__ = ["Reduction", "nearest", "reduce_components", "starts_for"]
 MAX_ITER = 200  # the assignments repeat after a few
 MAX_GREEDY = 1000  # components; pairwise merging takes their square
 MAX_DESCENTS = 25  # starts that are followed to their end, the most promising ones
+EQUAL = 1e-12
 N_DRAWS = 10_000  # that k-means clusters for a start
 
 
@@ -73,10 +74,12 @@ def reduce_components(
 def descend(family: Family, pooled, params, cost: str) -> Reduction:
     """Alternate the cheapest plan and barycentres until the plan repeats."""
     targets, n_iter = None, 0
+    # Costs of components that are equal but for rounding; squared distances have units.
+    nothing = EQUAL * (pooled.moments(1.0).variance.sum() if cost == "w2" else pooled.n_features)
     while n_iter < MAX_ITER:
         n_iter += 1
         costs = family.distance(pooled, family.components(params), cost)
-        before, (targets, value) = targets, _cheapest(pooled.weights, costs)
+        before, (targets, value) = targets, _cheapest(pooled.weights, costs, nothing)
         if before is not None and np.array_equal(before, targets):
             break
         params = family.barycentre(pooled, _plan(pooled, targets, len(costs.T)), cost, params)
@@ -161,7 +164,7 @@ def _plan_cost(family: Family, pooled, params, cost: str) -> float:
     return float(pooled.weights @ costs.min(axis=1))
 
 
-def _cheapest(weights: np.ndarray, costs: np.ndarray) -> tuple[np.ndarray, float]:
+def _cheapest(weights: np.ndarray, costs: np.ndarray, nothing: float) -> tuple[np.ndarray, float]:
     """Target of each pooled component and the cost of all; no target stays empty.
 
     An empty target takes the component that costs most where it is: there its cost is nothing.
@@ -172,7 +175,7 @@ def _cheapest(weights: np.ndarray, costs: np.ndarray) -> tuple[np.ndarray, float
         if (targets == k).any():
             continue
         worst = int(np.argmax(paid))
-        if not paid[worst] > 0 or (targets == targets[worst]).sum() == 1:
+        if not paid[worst] > nothing * weights[worst] or (targets == targets[worst]).sum() == 1:
             n_different = len(np.unique(targets))
             raise ValueError(
                 f"The local models have only {n_different} different component(s) between them, "

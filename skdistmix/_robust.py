@@ -18,7 +18,7 @@ from .families._base import logsumexp0
 __all__ = ["RobustSelection", "log_distances", "select_models"]
 
 SECOND_GROUP = 0.4  # share of the models or of their weight that makes a group a rival
-TIGHT = 0.5  # inner distance of such a group, as a share of its distance to the first
+TIGHT = 0.5  # inner distances of such a group, in units of its distance to the first
 CHANCE = 0.05  # that an honest model is rejected, of all that are
 LEAST_FREEDOM = 4.0  # few distances say little about their scatter
 SMALLEST = 0.1  # size of a shard in units of the median, at least, whatever it claims
@@ -153,7 +153,8 @@ def _sampling_factor(distances: np.ndarray, n_models: int) -> float:
     if not np.isfinite(logs).all():
         return 0.0
     squares = np.exp(logs - logs.max())
-    freedom = 2.0 * squares.mean() ** 2 / max(squares.var(), np.finfo(float).tiny)
+    # Half of it, because the nearest models scatter less than all do.
+    freedom = squares.mean() ** 2 / max(squares.var(), np.finfo(float).tiny)
     freedom = min(max(freedom, LEAST_FREEDOM), 1e6)
     last, middle = chi2.ppf([1.0 - CHANCE / n_models, 0.5], freedom)
     return 0.5 * float(np.log(last / middle))
@@ -164,7 +165,10 @@ def _refuse_rivals(distances, shares, kept) -> None:
     others = np.flatnonzero(~kept & usable)
     if len(others) < 2:
         return
-    second, _ = _around_middle(distances, others, 0.1)
+    inner = np.median(distances[np.ix_(others, others)], axis=1)
+    middle = others[np.argmin(inner)]
+    near = distances[middle] < np.median(distances[middle, kept]) + np.log(TIGHT)
+    second = ~kept & usable & near
     weight = max(shares[second].sum(), second.mean())
     if weight <= SECOND_GROUP or second.sum() < 2:
         return

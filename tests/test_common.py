@@ -2,10 +2,10 @@
 
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skdistmix import DistributedGMM
+from skdistmix import DistributedGMM, MixtureOfExpertsAggregator
 from skdistmix.preprocessing import Shardwise
 
 
-@parametrize_with_checks([DistributedGMM(), Shardwise()])
+@parametrize_with_checks([DistributedGMM(), MixtureOfExpertsAggregator(), Shardwise()])
 def test_scikit_learn_check(estimator, check):
     check(estimator)

@@ -144,7 +144,7 @@ class TiedGaussian(GaussianFamily):
 
     def _component_factors(self, params):
         factor = params.precisions_cholesky
-        return np.broadcast_to(factor, (self.n_components, *factor.shape))
+        return np.broadcast_to(factor, (len(params.means), *factor.shape))
 
     def _cancellation(self, params, about):
         terms = np.einsum("ki,ij,kj->k", about, np.abs(self.precisions(params)), about)

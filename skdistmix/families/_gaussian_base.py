@@ -359,8 +359,8 @@ class GaussianFamily(Family):
     def _component_covariances(self, params) -> np.ndarray:
         """Covariances of all components: matrices, or (n_components, n_features) variances."""
         if self.full_scatter:
-            d = params.means.shape[1]
-            return np.broadcast_to(params.covariances, (self.n_components, d, d))
+            K, d = params.means.shape  # of any mixture of this type, not only one of the family's K
+            return np.broadcast_to(params.covariances, (K, d, d))
         return np.broadcast_to(self._variances(params), params.means.shape)
 
     @abstractmethod

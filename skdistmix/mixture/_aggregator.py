@@ -76,7 +76,7 @@ class MixtureOfExpertsAggregator(GatedMixture):
         no model, or an error.
     min_component_size : int, default=10
         Rows that each component of a local mixture stands for at least before the model leaves its
-        shard. It protects single rows; it is not differential privacy.
+        shard, if there are others. It protects single rows; it is not differential privacy.
     n_draws : int, default=1000
         Rows drawn from each local mixture, for "kl-average".
     n_shards : int, optional
@@ -258,7 +258,7 @@ class MixtureOfExpertsAggregator(GatedMixture):
         self._check_parameters(context)
         for name in (*OF_A_DENSITY, "n_context_columns_"):  # of an earlier fit
             vars(self).pop(name, None)
-        shards = validated_shards(self, X, reset=True, n_shards=self.n_shards, cut=True)
+        shards = validated_shards(self, X, reset=True, n_shards=self.n_shards, min_rows=2, cut=True)
         shards = shards.with_weights(sample_weight)
         columns = None if context is None else checked_context(context, shards)
         rng = check_random_state(self.random_state)
@@ -267,7 +267,7 @@ class MixtureOfExpertsAggregator(GatedMixture):
         with Workers(self.n_jobs) as workers:
             progress.say(f"Local fits at {len(shards)} shard(s)")
             rounds = Rounds(workers.map_reduce)
-            sites = workers.map_shards(self._local_fit(), shards, seeds)
+            sites = workers.map_shards(self._local_fit(len(shards)), shards, seeds)
             rounds.heard(sites)
             for site, shard in zip(sites, shards, strict=True):
                 progress.say(f"  {shard.name}: {site.outcome}")
@@ -330,7 +330,7 @@ class MixtureOfExpertsAggregator(GatedMixture):
             return clone(self.estimator)
         return DistributedGMM(tol="likelihood", covariance_penalty="auto", n_init=4, max_iter=1000)
 
-    def _local_fit(self) -> LocalFit:
+    def _local_fit(self, n_shards: int) -> LocalFit:
         wanted = self.n_components if self.local_components is None else self.local_components
         candidates = np.atleast_1d(wanted)
         if candidates.ndim != 1 or candidates.dtype.kind not in "iu" or not (candidates > 0).all():
@@ -342,7 +342,7 @@ class MixtureOfExpertsAggregator(GatedMixture):
             self._template(),
             tuple(sorted({int(K) for K in candidates})),
             self.small_shards,
-            self.min_component_size,
+            self.min_component_size if n_shards > 1 else 1,  # a single model goes nowhere
             halves=self.aggregation == "stacking",
             bears_failure=self.robust,
         )
