@@ -171,16 +171,17 @@ def _cheapest(weights: np.ndarray, costs: np.ndarray, nothing: float) -> tuple[n
     """
     targets = costs.argmin(axis=1)
     paid = weights * costs[np.arange(len(targets)), targets]
-    for k in range(costs.shape[1]):
-        if (targets == k).any():
-            continue
-        worst = int(np.argmax(paid))
-        if not paid[worst] > nothing * weights[worst] or (targets == targets[worst]).sum() == 1:
+    counts = np.bincount(targets, minlength=costs.shape[1])
+    for k in np.flatnonzero(counts == 0):
+        movable = np.where(counts[targets] > 1, paid, -1.0)  # nobody leaves an empty place behind
+        worst = int(np.argmax(movable))
+        if not movable[worst] > nothing * weights[worst]:
             n_different = len(np.unique(targets))
             raise ValueError(
                 f"The local models have only {n_different} different component(s) between them, "
                 f"too few for n_components={costs.shape[1]}: ask for fewer, or for more components "
                 "in the local models."
             )
+        counts[[k, targets[worst]]] += (1, -1)
         targets[worst], paid[worst] = k, 0.0
     return targets, float(paid.sum())

@@ -93,7 +93,8 @@ class LocalFit:
 
     def __call__(self, shard: Shards, seed: int) -> Site:
         try:
-            return self._site(shard, seed)
+            with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is checked
+                return self._site(shard, seed)
         except DegenerateComponentError as error:
             if self.bears_failure:
                 return Site(0.0, shard.n_rows, problem=str(error), is_corrupt=True)
