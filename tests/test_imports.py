@@ -50,6 +50,7 @@ ABOVE = {"deep", "model_selection", "inspection", "cluster", "cocluster"}
 EXTERNAL = {
     "_arrays": {"numpy", "array_api_compat"},
     "families": {"numpy", "scipy", "sklearn"},  # sklearn: what users pass is a BaseEstimator
+    "datasets": {"numpy", "scipy", "sklearn"},
     "_shards": {"numpy", "sklearn", "pyarrow", "zarr", "dask", "distributed"},
 }
 NOT_FOR_ALGORITHMS = {"joblib", "dask", "distributed", "threadpoolctl"}
@@ -111,7 +112,8 @@ def test_import_loads_nothing_heavy():
     # scikit-learn itself imports pandas where it is installed
     code = (
         "import sys, sklearn.cluster, sklearn.mixture; before = set(sys.modules); "
-        "import skdistmix, skdistmix.model_selection, skdistmix.preprocessing; "
+        "import skdistmix, skdistmix.model_selection, skdistmix.preprocessing, "
+        "skdistmix.datasets; "
         "heavy = {'torch', 'skorch', 'array_api_compat', 'dask', 'distributed', 'pyarrow', "
         "'zarr', 'pandas', 'matplotlib', 'polars'}; "
         "print(sorted(heavy & (set(sys.modules) - before)))"
