@@ -75,8 +75,9 @@ def test_one_dimension_on_all_scales():
     rng = np.random.default_rng(0)
     n = 1000
     log_ratio = rng.normal(size=n) * rng.choice([0, 0.1, 1, 10], n)
-    eigenvalue = np.exp(rng.normal(size=n) * rng.choice([1e-8, 1e-4, 0.1, 1, 5], n))
+    eigenvalue = np.exp(rng.normal(size=n) * rng.choice([1e-10, 1e-8, 1e-4, 0.1, 1, 5], n))
     shift = rng.normal(size=n) * rng.choice([0, 1e-6, 1e-3, 0.1, 1, 30], n)
+    shift[np.abs(eigenvalue - 1) < 1e-9] += 1e-3  # or else they count as equal
     pairs = Pairs(log_ratio, eigenvalue[:, None], (eigenvalue * shift**2)[:, None])
     expected = [one_dimensional(*row) for row in zip(log_ratio, eigenvalue, shift)]
     np.testing.assert_allclose(misclassification(pairs), expected, rtol=0, atol=1e-9)

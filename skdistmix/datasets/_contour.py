@@ -24,7 +24,8 @@ from scipy.special import expit, ndtr
 
 __all__ = ["Pairs", "misclassification"]
 
-# Eigenvalues closer to 1 than this are taken for 1: what rounding leaves of equal covariances.
+# Eigenvalues that are nearer to 1 than this share of the distance of the means are taken for 1, and
+# so are those of components that differ by no more than it, which is what rounding leaves.
 EQUAL = 1e-10
 # To the left, to the right, straight on. Beyond 45 degrees off the upright a Gaussian C grows, on
 # the upright C may not decay; the rule converges fastest in the middle between the two.
@@ -90,7 +91,9 @@ def misclassification(pairs: Pairs) -> np.ndarray:
     numerical integration. SIAM Journal on Scientific and Statistical Computing 1, 438-448.
     """
     probabilities = np.empty((len(pairs), 2))
-    equal = (np.abs(pairs.eigenvalues - 1.0) <= EQUAL).all(axis=1)
+    unlike = np.abs(pairs.eigenvalues - 1.0).max(axis=1)
+    distance = np.sqrt(pairs.distances.sum(axis=1))
+    equal = (unlike <= EQUAL * distance) | (np.maximum(unlike, distance) <= EQUAL)
     probabilities[equal] = _equal_covariances(pairs[equal])
     probabilities[~equal] = _integrals(pairs[~equal])
     return np.clip(probabilities, 0.0, 1.0)
