@@ -68,14 +68,15 @@ def reduce_components(
         first = [_plan_cost(family, pooled, params, cost) for params in starts]
         starts = [starts[i] for i in np.sort(np.argsort(first, kind="stable")[:max_descents])]
     found = [descend(family, pooled, params, cost) for params in starts]
-    return min(found, key=lambda reduction: reduction.cost)
+    # Starts often lead to the same mixture; rounding must not choose how it is numbered.
+    least = min(reduction.cost for reduction in found)
+    enough = least * (1 + 1e-9) + _rounding(pooled, cost)
+    return next(reduction for reduction in found if reduction.cost <= enough)
 
 
 def descend(family: Family, pooled, params, cost: str) -> Reduction:
     """Alternate the cheapest plan and barycentres until the plan repeats."""
-    targets, n_iter = None, 0
-    # Costs of components that are equal but for rounding; squared distances have units.
-    nothing = EQUAL * (pooled.moments(1.0).variance.sum() if cost == "w2" else pooled.n_features)
+    targets, n_iter, nothing = None, 0, _rounding(pooled, cost)
     while n_iter < MAX_ITER:
         n_iter += 1
         costs = family.distance(pooled, family.components(params), cost)
@@ -151,6 +152,11 @@ def _plan_of_draws(family: Family, pooled, n_components: int, rng) -> np.ndarray
     plan = np.zeros((len(counts), n_components))
     np.add.at(plan, (source, clusters.labels_), weight)
     return plan if (plan.sum(axis=0) > 0).all() else None
+
+
+def _rounding(pooled, cost: str) -> float:
+    """A cost between components that are equal but for rounding; squared distances have units."""
+    return EQUAL * (pooled.moments(1.0).variance.sum() if cost == "w2" else pooled.n_features)
 
 
 def _plan(pooled, targets: np.ndarray, n_components: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 import importlib.util
 import pickle
 import warnings
+from dataclasses import is_dataclass
 
 import joblib
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from skdistmix import DistributedGMM, as_shards
+from skdistmix import DistributedGMM, MixtureOfExpertsAggregator, as_shards
 from skdistmix.families import ConjugatePrior, GaussianStatistics, Moments
 
 MODEL = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
@@ -293,6 +294,25 @@ def test_separately_scaled_columns(blobs, covariance_type):
     np.testing.assert_allclose(b.covariances_, a.covariances_ * square, rtol=1e-7)
 
 
+@pytest.mark.parametrize("cost", ["kl", "w2", "cauchy-schwarz"])
+def test_aggregates_follow_shifts_and_units(blobs, covariance_type, cost):
+    X, _ = blobs
+    offset, factor = 1e6, 1e-7
+    a, b, c = (aggregate(rows, covariance_type, cost=cost) for rows in (X, X + offset, factor * X))
+    np.testing.assert_allclose(b.means_ - offset, a.means_, atol=1e-5)
+    np.testing.assert_allclose(b.covariances_, a.covariances_, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(c.means_ / factor, a.means_, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(c.covariances_ / factor**2, a.covariances_, rtol=1e-6, atol=1e-8)
+
+
+def aggregate(X, covariance_type="full", **kwargs):
+    local = DistributedGMM(
+        covariance_type=covariance_type, covariance_penalty="auto", reg_covar=0, max_iter=500
+    )
+    options = {"n_components": 3, "n_shards": 4, "random_state": 0, **kwargs}
+    return MixtureOfExpertsAggregator(local, **options).fit(X)
+
+
 # ------------------------------------------------------------------ 7. labels
 
 
@@ -327,6 +347,18 @@ def test_fitted_state_is_plain_and_survives_pickling(blobs, covariance_type):
     with_prior = clone(gmm.set_params(prior=ConjugatePrior(shrinkage=0.2)))
     assert with_prior.prior is not gmm.prior
     assert with_prior.prior.get_params() == gmm.prior.get_params()
+
+
+def test_fitted_state_of_aggregates_is_plain(blobs):
+    X, _ = blobs
+    plain = (np.ndarray, int, float, bool, str, list, type(None), DistributedGMM)
+    for options in ({}, {"aggregation": "stacking"}, {"gate": "softmax"}, {"gate": "gaussian"}):
+        model = aggregate(X, **options)
+        for name, value in vars(model).items():
+            assert isinstance(value, plain) or is_dataclass(value), name
+        back = pickle.loads(pickle.dumps(model))
+        np.testing.assert_array_equal(back.predict_proba(X), model.predict_proba(X))
+        assert clone(model).get_params().keys() == model.get_params().keys()
 
 
 def test_input_is_not_modified(blobs):
