@@ -128,6 +128,8 @@ class DistributedGMM(SklearnConversion, StepwiseEM, GaussianModel):
     covariances_, precisions_, precisions_cholesky_ : ndarray
         (n_components, n_features, n_features) if full, (n_features, n_features) if tied,
         (n_components, n_features) if diag, (n_components,) if spherical.
+    covariance_type_ : str
+        Of the fitted model, which predicts whatever parameters are set to later.
     converged_ : bool
     n_iter_ : int
         EM iterations (M-steps) of the best start.
