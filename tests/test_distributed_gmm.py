@@ -307,6 +307,18 @@ def test_values_out_of_range(covariance_type):
         DistributedGMM(3, covariance_type=covariance_type, random_state=0).fit(X * 1e200)
 
 
+def test_weights_out_of_range():
+    X, _ = make_blobs(n_rows=200)
+    weight = np.ones(200)
+    weight[:3] = 1e308
+    gmm = DistributedGMM(3, random_state=0)
+    message = r"sample_weight of .* has values up to 1e\+308.*Divide all weights by the largest"
+    for call in (gmm.fit, gmm.partial_fit, gmm.fit(X).score):
+        with pytest.raises(ValueError, match=message):
+            call(X, sample_weight=weight)
+    assert np.isfinite(gmm.fit(X, sample_weight=weight.clip(max=1e100)).lower_bound_)
+
+
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_degenerate_covariances_without_regularisation(covariance_type):
     X = np.random.default_rng(0).normal(size=(60, 2))
