@@ -24,6 +24,7 @@ __all__ = [
     "EMFit",
     "EMRun",
     "Score",
+    "attempted",
     "em",
     "em_together",
     "first_of_the_best",
@@ -32,8 +33,8 @@ __all__ = [
     "score_pass",
 ]
 
-# A run is given up when, in this many iterations in a row, its gains shrank and the best run was
-# ahead by this many times what was still to be gained.
+# A run rests when, in this many iterations in a row, its gains shrank and the best run was ahead by
+# this many times what was still to be gained.
 HOPELESS_ITER = 20
 HOPELESS_FACTOR = 30.0
 
@@ -145,6 +146,14 @@ def _score(kernel, blocks):
     return total
 
 
+def attempted(start: Callable, *args):
+    """What a function of a start returns, or the error if a component of it degenerates."""
+    try:
+        return start(*args)
+    except DegenerateComponentError as error:
+        return error
+
+
 def maximise(family: Family, sweep_about: Callable, stats, previous=None) -> Generator:
     """M-step; statistics are collected again where they were not accurate enough for it.
 
@@ -182,7 +191,7 @@ class EMRun:
     family : Family
         Prepared with the first-pass summary of the shards it will be run on.
     params : object
-        Where to start.
+        Where to start; the error of a start that degenerated (see :func:`attempted`).
     tol : float or "likelihood"
         Stop when the mean objective changes by less; or when the estimated total objective still
         to gain is small, see :class:`~skdistmix._stopping.StoppingRule`.
@@ -197,7 +206,8 @@ class EMRun:
     Attributes
     ----------
     values, objectives : list of float
-        Of the best point so far, an entry a pass.
+        Of the best point so far, an entry a pass. The last objective is minus infinity if a
+        component degenerated.
     """
 
     family: Family
@@ -209,8 +219,18 @@ class EMRun:
     values: list = field(default_factory=list)
     objectives: list = field(default_factory=list)
 
-    def steps(self) -> Generator[Sweep, object, EMFit]:
-        """The sweeps of the run, until it has converged."""
+    def steps(self) -> Generator[Sweep, object, EMFit | DegenerateComponentError]:
+        """The sweeps of the run, until it has converged or a component degenerates."""
+        try:
+            if isinstance(self.params, DegenerateComponentError):
+                raise self.params
+            return (yield from self._until_converged())
+        except DegenerateComponentError as error:
+            # Likelihoods soar before a component degenerates; no other run is measured by them.
+            self.objectives.append(-np.inf)
+            return error
+
+    def _until_converged(self) -> Generator[Sweep, object, EMFit]:
         params, rule = self.params, StoppingRule(self.tol, self.acceleration is not None)
         prolong = ACCELERATIONS[self.acceleration]() if self.acceleration else None
         here = (yield from self._visit(params)) if self.max_iter > 0 else None
@@ -301,14 +321,25 @@ def em(map_reduce: Callable, shards, *run, **options) -> EMFit:
 
 def em_together(
     map_reduce: Callable, shards, runs: list[EMRun], give_up: bool = False
-) -> list[EMFit | None]:
-    """Fits of several runs that share their sweeps; None for a run that was given up.
+) -> list[EMFit | DegenerateComponentError | None]:
+    """Fits of several runs that share their sweeps.
 
-    With `give_up`, a run ends early when it is far behind the best and its gains shrink so fast
-    that it would not come near; see :func:`hopeless`.
+    In place of the fit of a run in which a component degenerates there is the error; the other runs
+    go on. With `give_up`, a run rests when it is far behind the best and its gains shrink so fast
+    that it would not come near (see :func:`hopeless`). It goes on if the run ahead degenerates;
+    otherwise None takes the place of its fit.
+
+    Raises
+    ------
+    DegenerateComponentError
+        That of the first run, if a component degenerates in all.
     """
     steps = [run.steps() for run in runs]
-    return run_together(map_reduce, shards, steps, partial(hopeless, runs) if give_up else None)
+    resting = partial(hopeless, runs) if give_up else None
+    fits = run_together(map_reduce, shards, steps, resting)
+    if all(isinstance(fit, DegenerateComponentError) for fit in fits):
+        raise fits[0]
+    return fits
 
 
 def first_of_the_best(fits: list[EMFit]) -> EMFit:
@@ -322,7 +353,7 @@ def first_of_the_best(fits: list[EMFit]) -> EMFit:
 
 
 def hopeless(runs: list[EMRun]) -> list[int]:
-    """Indices of the runs that are too far behind the best to be worth another sweep.
+    """Indices of the runs that are too far behind the best to be worth a sweep.
 
     The rule looks at many iterations because EM rests on plateaus: there gains are small for a
     while, and then grow again.

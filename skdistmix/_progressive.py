@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ._em import EMFit, EMRun, em_together, first_pass
+from ._em import EMFit, EMRun, attempted, em_together, first_pass
 from ._sampling import bounded_sample
 from .families import DegenerateComponentError, Family, Moments
 
@@ -47,7 +47,7 @@ def sample_size(subsample: str | int | None, moments: Moments, n_components: int
 def fitted_on_sample(
     map_reduce: Callable, sample, family: Family, begin: Callable, seeds: list[int]
 ) -> list | None:
-    """Parameters that EM reaches on a sample, one value for each seed.
+    """Parameters that EM reaches on a sample, or the error of a start that degenerates, a seed.
 
     Parameters
     ----------
@@ -57,14 +57,14 @@ def fitted_on_sample(
         Is prepared here for the sample and the part of it.
     begin : callable
         ``begin(sample, family, seed, number)`` gives parameters to start from, at most
-        so many.
+        so many, or errors of starts that degenerated.
     seeds : list of int
 
     Returns
     -------
     list or None
         None if the sample is too poor for the model: it has fewer distinct rows than components,
-        or a component degenerates.
+        or a component degenerates from all seeds.
     """
     prepared = _prepared(map_reduce, sample, family)
     size = max(int(RACE_SHARE * sample.n_rows), 1)
@@ -72,18 +72,21 @@ def fitted_on_sample(
     racing = _prepared(map_reduce, small, family)
     if len(racing.moments.distinct) < family.n_components:
         return None
-    try:
-        best = []
-        for seed in seeds:
-            starts = begin(sample, prepared, seed, CANDIDATES)
-            for keep, max_iter in RACE:
-                fits = _fits(map_reduce, small, racing, starts, max_iter)
-                fits.sort(key=lambda fit: _merit(fit, prepared.moments), reverse=True)
-                starts = [fit.params for fit in fits[:keep]]
-            best.append(starts[0])
-        return [fit.params for fit in _fits(map_reduce, sample, prepared, best, SAMPLE_ITER)]
-    except DegenerateComponentError:
+
+    def winner(seed):
+        starts = begin(sample, prepared, seed, CANDIDATES)
+        for keep, max_iter in RACE:
+            fits = _fits(map_reduce, small, racing, starts, max_iter)
+            fits = [fit for fit in fits if isinstance(fit, EMFit)]
+            fits.sort(key=lambda fit: _merit(fit, prepared.moments), reverse=True)
+            starts = [fit.params for fit in fits[:keep]]
+        return starts[0]
+
+    best = [attempted(winner, seed) for seed in seeds]
+    fits = attempted(_fits, map_reduce, sample, prepared, best, SAMPLE_ITER)
+    if isinstance(fits, DegenerateComponentError):
         return None
+    return [fit.params if isinstance(fit, EMFit) else fit for fit in fits]
 
 
 def _prepared(map_reduce, shards, family: Family) -> Family:
@@ -91,7 +94,7 @@ def _prepared(map_reduce, shards, family: Family) -> Family:
     return family.prepare(moments)
 
 
-def _fits(map_reduce, shards, family, starts, max_iter) -> list[EMFit]:
+def _fits(map_reduce, shards, family, starts, max_iter) -> list:
     tol = NEGLIGIBLE_SHARE * family.n_parameters() / (2 * shards.n_rows)
     runs = [EMRun(family, params, tol, max_iter) for params in starts]
     return em_together(map_reduce, shards, runs)

@@ -29,7 +29,7 @@ def run_alone(map_reduce: Callable, shards, steps: Generator):
 
 
 def run_together(
-    map_reduce: Callable, shards, computations: list, drop: Callable | None = None
+    map_reduce: Callable, shards, computations: list, resting: Callable | None = None
 ) -> list:
     """What each generator returns; those that still need sweeps share them.
 
@@ -40,9 +40,9 @@ def run_together(
     shards : Shards
     computations : list of generators
         Yield :class:`Sweep`, receive the sum.
-    drop : callable, optional
-        Gives, after each shared sweep, the indices of computations that are to end; they return
-        None.
+    resting : callable, optional
+        Gives, before each shared sweep, the indices of computations that take no part in it. Those
+        that still rest when the others have ended return None.
     """
     results: list = [None] * len(computations)
     wanted: dict[int, Sweep] = {}
@@ -56,12 +56,12 @@ def run_together(
 
     for index in range(len(computations)):
         advance(index, None)
-    while wanted:
-        for index, total in zip(list(wanted), _swept(map_reduce, shards, list(wanted.values()))):
+    while going := sorted(wanted.keys() - (resting() if resting is not None else ())):
+        totals = _swept(map_reduce, shards, [wanted[index] for index in going])
+        for index, total in zip(going, totals):
             advance(index, total)
-        for index in drop() if drop is not None else ():
-            if wanted.pop(index, None) is not None:
-                computations[index].close()
+    for index in wanted:
+        computations[index].close()
     return results
 
 

@@ -1,4 +1,6 @@
-"""Data and starts that several test modules share."""
+"""Data, starts and a Dask cluster that several test modules share."""
+
+import contextlib
 
 import numpy as np
 import pytest
@@ -68,3 +70,39 @@ class CutIn:
             "with an empty one": [n // 2, n // 2],
         }[way]
         return np.split(X, bounds)
+
+
+# ------------------------------------------------------------------ Dask
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """Two processes of Dask, which all modules share: they take seconds to start."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+    ) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def client(cluster):
+    distributed = pytest.importorskip("distributed")
+    with distributed.Client(cluster) as client:
+        yield client
+
+
+@pytest.fixture(params=["without a client", "on a cluster"])
+def somewhere(request):
+    """Runs a test in this process, then on the cluster."""
+    client = request.getfixturevalue("client") if request.param == "on a cluster" else None
+    # The module's client is the default of the whole process once it is there.
+    with client.as_current() if client else no_client():
+        yield request.param
+
+
+@contextlib.contextmanager
+def no_client():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skdistmix._shards._dask._found_client", lambda X: None)
+        yield

@@ -1,5 +1,6 @@
 """DistributedGMM as users meet it: forms of output, starts, warnings and refusals."""
 
+import pickle
 import tracemalloc
 import warnings
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import COVARIANCE_TYPES, CutIn, make_blobs, start_of
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
@@ -161,6 +163,39 @@ def test_warm_start_with_another_model_is_refused(blobs, change):
         gmm.set_params(**change).fit(X)
 
 
+def test_the_fitted_model_predicts_whatever_parameters_are_set_to(blobs, covariance_type):
+    X, _ = blobs
+    fits = [
+        DistributedGMM(3, covariance_type=covariance_type, random_state=0).fit(X),
+        DistributedGMM(3, covariance_type=covariance_type, random_state=0).partial_fit(X),
+        DistributedGMM.from_sklearn(
+            GaussianMixture(3, covariance_type=covariance_type, random_state=0).fit(X)
+        ),
+    ]
+
+    def answers(gmm):
+        theirs = gmm.to_sklearn()
+        rows = [gmm.predict_proba(X), gmm.score_samples(X), *gmm.sample(50)]
+        theirs_of = [theirs.score_samples(X), theirs.bic(X), theirs.sample(50)[0]]
+        return [*rows, gmm.bic(X), gmm.aic(X), gmm.icl(X), gmm.n_parameters_, *theirs_of]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for gmm in fits:
+            before = answers(gmm)
+            for other in COVARIANCE_TYPES:
+                gmm.set_params(covariance_type=other, n_components=5, reg_covar=1.0)
+                for again in (gmm, pickle.loads(pickle.dumps(gmm))):
+                    for a, b in zip(before, answers(again), strict=True):
+                        np.testing.assert_array_equal(a, b)
+            assert gmm.covariance_type_ == covariance_type
+            assert not hasattr(clone(gmm), "covariance_type_")
+            gmm.set_params(covariance_type=covariance_type, n_components=3, reg_covar=1e-6)
+            gmm.partial_fit(X)
+            assert gmm.set_params(n_components=2, covariance_type=other).fit(X).weights_.size == 2
+            assert gmm.covariance_type_ == other
+
+
 def test_mostly_zero_weights_of_many_rows_start_from_the_others():
     X = np.random.default_rng(0).normal(size=(300_000, 1))
     w = np.zeros(len(X))
@@ -270,6 +305,18 @@ def test_values_out_of_range(covariance_type):
         pytest.raises(ValueError, match="left the range of floating-point"),
     ):
         DistributedGMM(3, covariance_type=covariance_type, random_state=0).fit(X * 1e200)
+
+
+def test_weights_out_of_range():
+    X, _ = make_blobs(n_rows=200)
+    weight = np.ones(200)
+    weight[:3] = 1e308
+    gmm = DistributedGMM(3, random_state=0)
+    message = r"sample_weight of .* has values up to 1e\+308.*Divide all weights by the largest"
+    for call in (gmm.fit, gmm.partial_fit, gmm.fit(X).score):
+        with pytest.raises(ValueError, match=message):
+            call(X, sample_weight=weight)
+    assert np.isfinite(gmm.fit(X, sample_weight=weight.clip(max=1e100)).lower_bound_)
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)

@@ -153,6 +153,31 @@ def test_a_tiny_first_batch_does_not_make_spikes(rows, covariance_type):
     assert gmm.weights_.min() > 0.02
 
 
+@pytest.mark.parametrize("covariance_type", ["full", "diag"])
+def test_a_first_batch_too_small_for_covariances_is_told_so(rows, covariance_type):
+    def first(size, **option):
+        gmm = DistributedGMM(4, covariance_type=covariance_type, random_state=0, **option)
+        return gmm.partial_fit(rows[:size])
+
+    with pytest.raises(
+        ValueError, match=r"not positive definite.*batch has too few rows \(6\): begin with 120"
+    ):
+        first(6, reg_covar=0)
+    for size, option in (
+        (120, {"reg_covar": 0}),
+        (6, {"reg_covar": 1e-3}),
+        (6, {"reg_covar": 0, "prior": "auto"}),
+        (6, {"reg_covar": 0, "covariance_penalty": "auto"}),
+    ):
+        assert np.isfinite(first(size, **option).lower_bound_)
+
+
+def test_a_large_batch_without_a_covariance_is_not_called_small(rows):
+    with pytest.raises(ValueError, match="not positive definite") as caught:
+        DistributedGMM(4, reg_covar=0, random_state=0).partial_fit(rows[:500, [0, 0]])
+    assert "batch" not in str(caught.value)
+
+
 def test_priors_hold_in_a_stream(rows):
     for option in ({"covariance_penalty": "auto"}, {"prior": "auto"}):
         gmm = streamed(rows[:10_000], reg_covar=0, **option)

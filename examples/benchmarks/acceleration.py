@@ -6,18 +6,17 @@ the lowest difference of the final mean log-likelihoods (above zero: the acceler
 and how many fits ended lower by more than the tolerance.
 
     python examples/benchmarks/acceleration.py [--quick] [--rows 100000] [--seeds 5] [--spread 1]
+        [--first-seed 0]
 """
 
-import argparse
-import warnings
-
 import numpy as np
+from data_sets import parsed
 from gmm_vs_sklearn import make_rows, make_start
-from sklearn.exceptions import ConvergenceWarning
 
 from skdistmix import DistributedGMM
 
 CASES = [(2, 5), (5, 8), (10, 10)]  # d, K
+TOLERANCES = (1e-6, 1e-8)
 RULES = (None, "squarem", "anderson")
 
 
@@ -29,25 +28,18 @@ def fits(X, K, tol, seed):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--spread", type=float, default=1.0)
-    parser.add_argument("--quick", action="store_true", help="20,000 rows, 2 seeds")
-    args = parser.parse_args()
-    if args.quick:
-        args.rows, args.seeds = 20_000, 2
-    warnings.simplefilter("ignore", ConvergenceWarning)
+    args = parsed(__doc__, rows=100_000, seeds=5, quick=(20_000, 2), spread=1.0)
+    n_sets = len(args.seeds)
     print("| d, K | tol | passes: plain | squarem | anderson | lowest difference | ended lower |")
     print("|---|---|---|---|---|---|---|")
     totals = {}
     for d, K in CASES:
-        for tol in (1e-6, 1e-8):
-            passes, values = np.zeros((2, args.seeds, len(RULES)))
-            for seed in range(args.seeds):
+        for tol in TOLERANCES:
+            passes, values = np.zeros((2, n_sets, len(RULES)))
+            for row, seed in enumerate(args.seeds):
                 X = make_rows(args.rows, d, K, args.spread, seed)
                 for i, gmm in enumerate(fits(X, K, tol, seed)):
-                    passes[seed, i], values[seed, i] = gmm.n_iter_ + 1, gmm.lower_bound_
+                    passes[row, i], values[row, i] = gmm.n_iter_ + 1, gmm.lower_bound_
             total = passes.sum(axis=0)
             totals[tol] = totals.get(tol, 0) + total
             differences = values[:, 1:] - values[:, :1]
@@ -55,7 +47,7 @@ def main():
             print(
                 f"| {d}, {K} | {tol:g} | {total[0]:.0f} "
                 + "".join(f"| {t:.0f} ({total[0] / t:.1f}x) " for t in total[1:])
-                + f"| {differences.min():.1e} | {lower.tolist()} of {args.seeds} |",
+                + f"| {differences.min():.1e} | {lower.tolist()} of {n_sets} |",
                 flush=True,
             )
     for tol, total in totals.items():

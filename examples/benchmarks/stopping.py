@@ -3,17 +3,16 @@
 The same fits, from the same starts, with tol="likelihood" and with the mean changing by less than
 1e-12. A difference of BIC is wrong by twice the log-likelihood that one of the two fits has left.
 
-    python examples/benchmarks/stopping.py [--quick] [--rows 200000]
+    python examples/benchmarks/stopping.py [--quick] [--rows 200000] [--seeds 3] [--first-seed 0]
+        [--max-iter 4000]
 """
 
-import argparse
 import time
-import warnings
 from itertools import pairwise
 
 import numpy as np
+from data_sets import parsed
 from gmm_vs_sklearn import make_rows
-from sklearn.exceptions import ConvergenceWarning
 
 from skdistmix import DistributedGMM
 
@@ -29,20 +28,12 @@ def fits(X, tol, acceleration, max_iter):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--max-iter", type=int, default=4000)
-    parser.add_argument("--quick", action="store_true", help="20,000 rows, 1 seed")
-    args = parser.parse_args()
-    if args.quick:
-        args.rows, args.seeds = 20_000, 1
-    warnings.simplefilter("ignore", ConvergenceWarning)
+    args = parsed(__doc__, rows=200_000, seeds=3, quick=(20_000, 1), max_iter=4000)
     names = [f"{b} - {a}" for a, b in pairwise(COMPONENTS)]
     print(f"Error of BIC(K) - BIC(K - 1), {args.rows:,} x 2, {TRUE_K} true components")
     print(f"| seed | rule | {' | '.join(names)} | passes | seconds |")
     print("|---|---|" + "---|" * (len(names) + 2))
-    for seed in range(args.seeds):
+    for seed in args.seeds:
         X = make_rows(args.rows, 2, TRUE_K, 2.0, 50 + seed)
         end = np.diff([gmm.bic_ for gmm in fits(X, 1e-12, "anderson", 5 * args.max_iter)])
         runs = [(1e-3, None), *(("likelihood", rule) for rule in (None, "squarem", "anderson"))]

@@ -157,7 +157,8 @@ class Shards(Sequence):
         Raises
         ------
         ValueError
-            If lengths do not match, a weight is negative or not finite, or all are zero.
+            If lengths do not match, a weight is negative or not finite, all are zero, or their sum
+            is above 1e150.
         """
         from ._weights import weighted  # which reads files and collections as as_shards does
 

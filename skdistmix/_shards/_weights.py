@@ -18,6 +18,7 @@ from ._shards import Shards, split_rows
 __all__ = ["WeightFacts", "weight_facts", "weighted"]
 
 READ_ROWS = 2**18  # weights read at once when they are checked
+MAX_TOTAL = 1e150  # of the weights of a shard: they multiply squares of rows
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class WeightFacts:
 
     n_finite: int
     negative: tuple | None  # row and value of the first negative weight
-    positive: bool
+    largest: float
     total: float
 
 
@@ -49,7 +50,12 @@ def weighted(shards: Shards, sample_weight) -> Shards:
                 f"sample_weight of {shard.name} is negative at row {row} ({value:g}). Weights must "
                 "be at least zero."
             )
-    if not any(found.positive for found in facts):
+        if found.total > MAX_TOTAL:
+            raise ValueError(
+                f"sample_weight of {shard.name} has values up to {found.largest:g}, of which sums "
+                "leave the range of floating-point numbers. Divide all weights by the largest."
+            )
+    if not any(found.largest > 0 for found in facts):
         raise ValueError("Sample weights must contain a value above zero: all are zero.")
     pairs = zip(shards, weights, strict=True)
     return Shards([replace(shard, weight=weight) for shard, weight in pairs])
@@ -74,7 +80,7 @@ def _facts_of_part(part, columns) -> WeightFacts:
 
 def _facts(weight) -> WeightFacts:
     reads = [weight] if isinstance(weight, np.ndarray) else weight.reads(0, len(weight), READ_ROWS)
-    n_finite, row, total, negative, positive = 0, 0, 0.0, None, False
+    n_finite, row, total, negative, largest = 0, 0, 0.0, None, 0.0
     for part in reads:
         part = np.asarray(part, dtype=np.float64).reshape(-1)
         below = part < 0
@@ -82,10 +88,11 @@ def _facts(weight) -> WeightFacts:
             first = int(np.argmax(below))
             negative = (row + first, float(part[first]))
         n_finite += int(np.isfinite(part).sum())
-        positive = positive or bool((part > 0).any())
-        total += float(part.sum())
+        largest = max(largest, float(part.max(initial=0.0)))
+        with np.errstate(over="ignore"):
+            total += float(part.sum())
         row += len(part)
-    return WeightFacts(n_finite, negative, positive, total)
+    return WeightFacts(n_finite, negative, largest, total)
 
 
 def _one_a_shard(shards: Shards, values) -> list:

@@ -118,6 +118,7 @@ def to_sklearn(estimator) -> GaussianMixture:
         del values["init_params"]
     # A fit may have been followed by set_params; what is handed over is the fit.
     values["n_components"] = len(estimator.weights_)
+    values["covariance_type"] = estimator.covariance_type_
     model.set_params(**values)
     _copy_attributes(estimator, model, (*PARAMETERS, "precisions_", *COPIED, *NAMES))
     if hasattr(estimator, "objectives_"):
@@ -137,22 +138,11 @@ def from_sklearn(cls, model: GaussianMixture):
     estimator = cls()
     estimator.set_params(**_shared_parameters(model, estimator))
     estimator.set_params(n_components=len(params.weights))
-    for name, value in zip(
-        PARAMETERS,
-        (params.weights, params.means, params.covariances, params.precisions_cholesky),
-        strict=True,
-    ):
-        setattr(estimator, name, value)
-    estimator.precisions_ = family.precisions(params)
+    estimator._set_params(family.prepare(family.implied_moments(params)), params)
     estimator.converged_, estimator.n_iter_ = False, 0  # of a model made by hand
     _copy_attributes(model, estimator, (*COPIED, *NAMES))
     estimator.n_features_in_ = params.means.shape[1]
-    estimator.n_parameters_ = _n_parameters(family, params)
     return estimator
-
-
-def _n_parameters(family, params) -> int:
-    return family.prepare(family.implied_moments(params)).n_parameters()
 
 
 def _is_method(init_params) -> bool:

@@ -13,10 +13,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._acceleration import ACCELERATIONS, usable_acceleration
 from .._compute import Workers
-from .._em import EMRun, em_together, first_of_the_best, first_pass
+from .._em import EMFit, EMRun, em_together, first_of_the_best, first_pass
 from .._stopping import LIKELIHOOD_TOL
 from .._validation import validated_shards
-from ..families import GAUSSIAN_FAMILIES, ConjugatePrior
+from ..families import GAUSSIAN_FAMILIES, ConjugatePrior, DegenerateComponentError
 from ..families._base import TooFewRowsError
 from ._convert import SklearnConversion
 from ._gaussian_model import GaussianModel
@@ -56,7 +56,8 @@ class DistributedGMM(SklearnConversion, StepwiseEM, GaussianModel):
     n_init : int, default=1
         Number of starts; the one with the highest likelihood is kept. They share each reading of
         the rows. A start is given up when in 20 iterations in a row its gains shrank, and another
-        start was ahead by 30 times what these gains still promised.
+        start was ahead by 30 times what these gains still promised. One that leads to a covariance
+        that is not positive definite is dropped; it is an error if all do.
     init_params : {"k-means||", "kmeans", "k-means++", "hierarchical", "random", \
 "random_from_data"}, array-like or list of arrays, default="k-means||"
         How EM starts. "k-means||": scalable k-means++ and Lloyd's algorithm on its candidates
@@ -128,6 +129,8 @@ class DistributedGMM(SklearnConversion, StepwiseEM, GaussianModel):
     covariances_, precisions_, precisions_cholesky_ : ndarray
         (n_components, n_features, n_features) if full, (n_features, n_features) if tied,
         (n_components, n_features) if diag, (n_components,) if spherical.
+    covariance_type_ : str
+        Of the fitted model, which predicts whatever parameters are set to later.
     converged_ : bool
     n_iter_ : int
         EM iterations (M-steps) of the best start.
@@ -144,7 +147,8 @@ class DistributedGMM(SklearnConversion, StepwiseEM, GaussianModel):
         Estimate of the total objective that further iterations would gain, extrapolated from the
         last gains; on a plateau it is too small.
     init_scores_ : ndarray of shape (n_init,)
-        Last objective of each start; one value if all starts are the same.
+        Last objective of each start, minus infinity for one that was dropped; one value if all
+        starts are the same.
     bic_, aic_, icl_ : float
         Criteria on the training data, smaller is better.
     n_parameters_ : int
@@ -299,7 +303,7 @@ class DistributedGMM(SklearnConversion, StepwiseEM, GaussianModel):
         ValueError
             If rows contain NaN or infinity (shard and row are named), shards differ in their
             columns, there are fewer distinct rows than components, weights do not fit, or a
-            covariance is not positive definite.
+            covariance is not positive definite in all starts.
         """
         shards = validated_shards(self, X, reset=True, n_shards=self.n_shards, min_rows=2)
         self._fit_shards(shards.with_weights(sample_weight))
@@ -369,10 +373,13 @@ class DistributedGMM(SklearnConversion, StepwiseEM, GaussianModel):
 
     def _store(self, family, runs, fits, progress):
         for i, (run, fit) in enumerate(zip(runs, fits, strict=True)):
+            if isinstance(fit, DegenerateComponentError):
+                progress.say(f"Start {i} was dropped: {fit}")
+                continue
             outcome = "converged" if fit is not None and fit.converged else "did not converge"
             outcome = "was given up" if fit is None else outcome
             progress.say(f"Start {i} {outcome}, objective {run.objectives[-1]:.6f}")
-        best = first_of_the_best([fit for fit in fits if fit is not None])
+        best = first_of_the_best([fit for fit in fits if isinstance(fit, EMFit)])
         self._set_params(family, best.params)
         self.converged_, self.n_iter_ = best.converged, best.n_iter
         self.objectives_, self.lower_bounds_ = list(best.objectives), list(best.values[1:])

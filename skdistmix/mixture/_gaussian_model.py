@@ -35,7 +35,7 @@ class GaussianModel(BaseMixture):
 
     def _family_and_params(self):
         params = self._fitted_params()
-        family = GAUSSIAN_FAMILIES[self.covariance_type](len(params.weights), self.reg_covar)
+        family = GAUSSIAN_FAMILIES[self.covariance_type_](len(params.weights))
         return family.prepare(family.implied_moments(params)), params
 
     def _fitted_params(self):
@@ -44,6 +44,7 @@ class GaussianModel(BaseMixture):
         )
 
     def _set_params(self, family, params):
+        self.covariance_type_ = family.name  # parameters may be set to other values after fit
         self.weights_, self.means_ = params.weights, params.means
         self.covariances_ = params.covariances
         self.precisions_cholesky_ = params.precisions_cholesky
@@ -51,20 +52,14 @@ class GaussianModel(BaseMixture):
         self.n_parameters_ = family.n_parameters()
 
     def _check_previous(self, family, n_features: int, what: str):
-        """Refuse to go on from parameters of another shape."""
-        expected = (self.n_components, n_features)
-        covariance = np.shape(family.of_covariance(np.eye(n_features)))
-        shape = (self.n_components, *covariance) if family.per_component else covariance
-        # A tied matrix and variances of as many components as features have the same shape.
-        factors = np.atleast_2d(self.precisions_cholesky_)
-        is_other = not family.has_matrices and factors.size > 1 and not (factors > 0).all()
-        is_other |= family.has_matrices and not (np.tril(factors, -1) == 0).all()
-        if self.means_.shape != expected or self.covariances_.shape != shape or is_other:
+        """Refuse to go on from parameters of another type or shape."""
+        shape = (self.n_components, n_features)
+        if self.covariance_type_ != family.name or self.means_.shape != shape:
             raise ValueError(
-                f"{what} goes on from the previous solution, which has means of shape "
-                f"{self.means_.shape} and covariances of shape {self.covariances_.shape}, but now "
-                f"{expected} and {shape} are needed: set the previous n_components and "
-                "covariance_type, or fit a new estimator (or one with warm_start=False)."
+                f"{what} goes on from the previous solution, which has {self.covariance_type_} "
+                f"covariances and means of shape {self.means_.shape}, but now {family.name} "
+                f"covariances and means of shape {shape} are needed: set the previous n_components "
+                "and covariance_type, or fit a new estimator (or one with warm_start=False)."
             )
 
     def _check_moments(self, moments, shards):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .._em import em, first_pass
+from .._em import attempted, em, first_pass
 from .._hierarchical import CRITERIA, hierarchical_labels
 from .._sampling import RowSample, bounded_sample
 from .._seeding import (
@@ -74,21 +74,18 @@ def params_from_hierarchy(map_reduce: Callable, shards, family, seed: int):
     ]
     moments = first_pass(map_reduce, sample, family.full_scatter, family.n_components)
     prepared = family.prepare(moments)
-    trials = [_trial(map_reduce, sample, prepared, labels) for labels in partitions]
-    found = [trial for trial in trials if trial is not None]
+    trials = [attempted(_trial, map_reduce, sample, prepared, labels) for labels in partitions]
+    found = [trial for trial in trials if not isinstance(trial, DegenerateComponentError)]
     if found:
         return max(found, key=lambda trial: trial[1])[0]
     return params_from_centers(map_reduce, shards, family, _centers(rows, partitions[0]))
 
 
 def _trial(map_reduce, sample, family, labels):
-    """Parameters of clusters and the likelihood that EM reaches from them, None without any."""
+    """Parameters of clusters and the likelihood that EM reaches from them."""
     resp_of = GivenResponsibilities(labels, family.n_components)
-    try:
-        params = params_from_responsibilities(map_reduce, sample, family, resp_of)
-        return params, em(map_reduce, sample, family, params, TRIAL_TOL, TRIAL_ITER).objectives[-1]
-    except DegenerateComponentError:
-        return None
+    params = params_from_responsibilities(map_reduce, sample, family, resp_of)
+    return params, em(map_reduce, sample, family, params, TRIAL_TOL, TRIAL_ITER).objectives[-1]
 
 
 def _tree_rows(map_reduce, shards, family, seed) -> RowSample:

@@ -137,7 +137,7 @@ def reduce_mixtures(
         )
     if n_components is None:
         n_components = max(len(params[i].weights) for i in kept)
-    template = DistributedGMM(n_components, covariance_type=first.covariance_type)
+    template = DistributedGMM(n_components, covariance_type=first.covariance_type_)
     shares = weights[kept] / weights[kept].sum()
     with Workers(1) as workers:
         _, found, labels = combined(
@@ -189,7 +189,7 @@ def _check_alike(models, first) -> None:
         if model is None:
             continue
         for name, ours, theirs in (
-            ("covariance_type", model.covariance_type, first.covariance_type),
+            ("covariance_type", model.covariance_type_, first.covariance_type_),
             ("number of features", model.n_features_in_, first.n_features_in_),
         ):
             if ours != theirs:

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from .._em import attempted
 from .._progressive import fitted_on_sample, sample_size
 from .._sampling import bounded_sample
 from .._seeding import (
@@ -81,7 +82,7 @@ class Start:
 
 
 def starts_of(map_reduce, shards, family, start: Start, seeds: list[int], subsample, say) -> list:
-    """Parameters to start EM on all rows from, one for each seed.
+    """Parameters to start EM on all rows from, or the error of a start that degenerates, a seed.
 
     Where it pays, and nothing of the start is given, they come from EM on a sample.
     """
@@ -96,16 +97,16 @@ def starts_of(map_reduce, shards, family, start: Start, seeds: list[int], subsam
             found = fitted_on_sample(map_reduce, sample, family, begin, seeds)
             if found is not None:
                 return found
-    return [starting_params(map_reduce, shards, family, start, seed) for seed in seeds]
+    return _starts(map_reduce, shards, family, start, seeds)
 
 
 def several_starts(map_reduce, start: Start, shards, family, seed: int, number: int) -> list:
-    """Parameters of at most so many different starts of the same method, on rows in memory."""
+    """At most so many different starts of the same method, as `starts_of`, on rows in memory."""
     if is_hierarchical(start.method):  # dear, and so good that no others need be tried beside it
         number = 1
     if CENTERS.get(start.method) is not kmeans_parallel:
-        seeds = np.random.RandomState(seed).randint(2**31 - 1, size=number)
-        return [starting_params(map_reduce, shards, family, start, int(s)) for s in seeds]
+        seeds = np.random.RandomState(seed).randint(2**31 - 1, size=number).tolist()
+        return _starts(map_reduce, shards, family, start, seeds)
     # The rounds over the rows are the same for all; the clusterings of their candidates differ.
     candidates, counts = kmeans_candidates(map_reduce, shards, family.n_components, seed)
     runs = cluster_candidates(
@@ -114,9 +115,15 @@ def several_starts(map_reduce, start: Start, shards, family, seed: int, number: 
     distinct = family.moments.distinct
     different = {float(f"{cost:.9e}"): centers for centers, cost in reversed(runs)}
     return [
-        params_from_centers(map_reduce, shards, family, _made_distinct(centers, distinct))
+        attempted(
+            params_from_centers, map_reduce, shards, family, _made_distinct(centers, distinct)
+        )
         for centers in reversed(different.values())
     ]
+
+
+def _starts(map_reduce, shards, family, start: Start, seeds: list[int]) -> list:
+    return [attempted(starting_params, map_reduce, shards, family, start, seed) for seed in seeds]
 
 
 def starting_params(map_reduce, shards, family, start: Start, seed: int) -> GaussianParams:

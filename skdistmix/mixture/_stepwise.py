@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -14,6 +15,7 @@ from .._em import first_pass
 from .._progressive import fitted_on_sample
 from .._stream import Stream, begun, continued
 from .._validation import validated_shards
+from ..families import DegenerateComponentError
 from ._start import Start, several_starts, starting_params
 
 __all__ = ["StepwiseEM"]
@@ -62,8 +64,9 @@ class StepwiseEM:
         Raises
         ------
         ValueError
-            If the first batch has fewer distinct rows than there are components, columns changed,
-            `n_components` or `covariance_type` changed, or rows cannot be used.
+            If the first batch has fewer distinct rows than there are components or too few for
+            their covariances, columns changed, `n_components` or `covariance_type` changed, or rows
+            cannot be used.
 
         Examples
         --------
@@ -84,7 +87,7 @@ class StepwiseEM:
         if not is_first:
             self._check_previous(family, shards.n_features, "partial_fit")
         start = Start.checked(self, family, shards) if is_first else None
-        with Workers(self.n_jobs) as workers:
+        with self._few_rows_named(shards, is_first), Workers(self.n_jobs) as workers:
             map_reduce = workers.map_reduce
             moments = first_pass(map_reduce, shards, family.full_scatter, self.n_components)
             if moments is None:
@@ -102,12 +105,31 @@ class StepwiseEM:
                 stream, value = continued(
                     map_reduce, shards, family, stream, moments, self.learning_decay, previous
                 )
-        if self.average and stream.n_steps >= self.average:
-            stream = stream.averaged()
-        elif not self.average:  # switched off meanwhile
-            stream = replace(stream, average=None)
-        self._keep_stream(family, stream, stream.estimate(family, previous), value)
+            if self.average and stream.n_steps >= self.average:
+                stream = stream.averaged()
+            elif not self.average:  # switched off meanwhile
+                stream = replace(stream, average=None)
+            params = stream.estimate(family, previous)
+        self._keep_stream(family, stream, params, value)
         return self
+
+    @contextmanager
+    def _few_rows_named(self, shards, is_first: bool):
+        """An error about a covariance says so where a first batch is too small for one."""
+        try:
+            yield
+        except DegenerateComponentError as error:
+            enough = self._enough_rows(shards.n_features)
+            if not is_first or shards.n_rows >= enough:
+                raise
+            raise DegenerateComponentError(
+                f"{error} The first batch has too few rows ({shards.n_rows}): begin with {enough} "
+                f"or more for {self.n_components} component(s) in {shards.n_features} column(s), "
+                "or set prior='auto' or covariance_penalty='auto'."
+            ) from error
+
+    def _enough_rows(self, n_features: int) -> int:
+        return ROWS_PER_MEAN * self.n_components * (n_features + 1)
 
     def _begin(self, map_reduce, shards, family, start):
         """Parameters from the first batch."""
@@ -115,7 +137,7 @@ class StepwiseEM:
         moments = family.moments
         if not start.is_free:
             return starting_params(map_reduce, shards, family, start, seed)
-        if moments.n_rows >= ROWS_PER_MEAN * self.n_components * (len(moments.mean) + 1):
+        if moments.n_rows >= self._enough_rows(len(moments.mean)):
             begin = partial(several_starts, map_reduce, start)
             found = fitted_on_sample(map_reduce, shards, family, begin, [seed])
             if found is not None:
