@@ -27,7 +27,7 @@ def usable_acceleration(family, name: str | None) -> str | None:
     warnings.warn(
         f"acceleration={name!r} is not used: {type(family).__name__} {why}. EM runs without it.",
         UserWarning,
-        stacklevel=5,  # the caller of fit
+        stacklevel=6,  # the caller of fit
     )
     return None
 

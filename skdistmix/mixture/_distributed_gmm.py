@@ -328,7 +328,7 @@ class DistributedGMM(SklearnConversion, StepwiseEM, GaussianModel):
         with Workers(self.n_jobs) as workers:
             map_reduce = workers.map_reduce
             moments = first_pass(map_reduce, shards, family.full_scatter, self.n_components)
-            self._check_moments(moments, shards)
+            self._check_moments(moments, shards, stacklevel=5)
             family = family.prepare(moments)
             if warm is not None:
                 starts = [warm]

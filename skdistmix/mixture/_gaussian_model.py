@@ -62,7 +62,7 @@ class GaussianModel(BaseMixture):
                 "and covariance_type, or fit a new estimator (or one with warm_start=False)."
             )
 
-    def _check_moments(self, moments, shards):
+    def _check_moments(self, moments, shards, stacklevel=4):
         if moments is None:
             raise TooFewRowsError(
                 "All rows have weight zero or all shards are empty: nothing to fit."
@@ -85,5 +85,5 @@ class GaussianModel(BaseMixture):
             warnings.warn(
                 f"Columns {which} are constant: their variances will all be reg_covar.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=stacklevel,  # the caller of fit or partial_fit, which a decorator wraps
             )
