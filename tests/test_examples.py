@@ -40,6 +40,20 @@ def test_parquet_folder(no_windows):
     assert tours[[5, 6]].min() > 0.2 > 0.06 > tours[[0, 11]].max()
 
 
+@pytest.mark.slow
+def test_federated_sites(no_windows):
+    found = runpy.run_path(str(TOP / "examples" / "plot_federated_sites.py"))
+    robust, plain, new = found["robust"], found["plain"], found["new"]
+    assert robust.rejected_shards_.tolist() == [5]
+    assert found["one"].rejected_models_.tolist() == [5]
+    assert robust.score(new) > found["truth"] - 0.005
+    assert plain.score(new) < found["truth"] - 0.2
+    finds = [expert.n_components for expert in found["union"].experts_]
+    assert finds == [len(which) for which in found["treated"].values()]
+    assert found["nearest"].min(axis=0).max() < 0.2
+    assert sorted(found["nearest"].argmin(axis=1)) == [0, 1, 2, 3, 4]
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_page(page):
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

@@ -93,6 +93,8 @@ def test_imports_point_down(path):
         assert not outside & NOT_FOR_ALGORITHMS
     if room != "deep":
         assert not outside & {"torch", "skorch"}
+    if room != "inspection":
+        assert "matplotlib" not in outside
     if room != "_arrays":
         assert "array_api_compat" not in outside
 
@@ -101,6 +103,14 @@ def test_array_api_compat_is_imported_inside_functions_only():
     tree = ast.parse((PACKAGE / "_arrays.py").read_text())
     at_import = {a.name for node in tree.body if isinstance(node, ast.Import) for a in node.names}
     assert at_import == {"warnings", "numpy"}
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if room_of(p) == "inspection"])
+def test_matplotlib_is_imported_inside_functions_only(path):
+    body = ast.parse(path.read_text()).body
+    names = {a.name for node in body if isinstance(node, ast.Import) for a in node.names}
+    names |= {node.module for node in body if isinstance(node, ast.ImportFrom) and not node.level}
+    assert not any(name.startswith("matplotlib") for name in names)
 
 
 def test_every_room_is_known():
@@ -113,7 +123,7 @@ def test_import_loads_nothing_heavy():
     code = (
         "import sys, sklearn.cluster, sklearn.mixture; before = set(sys.modules); "
         "import skdistmix, skdistmix.model_selection, skdistmix.preprocessing, "
-        "skdistmix.datasets; "
+        "skdistmix.datasets, skdistmix.inspection; "
         "heavy = {'torch', 'skorch', 'array_api_compat', 'dask', 'distributed', 'pyarrow', "
         "'zarr', 'pandas', 'matplotlib', 'polars'}; "
         "print(sorted(heavy & (set(sys.modules) - before)))"

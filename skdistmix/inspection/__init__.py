@@ -1,0 +1,5 @@
+"""Pictures of fitted models."""
+
+from ._shard_display import ShardDisplay
+
+__all__ = ["ShardDisplay"]
