@@ -19,8 +19,8 @@ __all__ = ["RobustSelection", "log_distances", "select_models"]
 
 SECOND_GROUP = 0.4  # share of the models or of their weight that makes a group a rival
 TIGHT = 0.5  # inner distances of such a group, in units of its distance to the first
-CHANCE = 0.05  # that an honest model is rejected, of all that are
-LEAST_FREEDOM = 4.0  # few distances say little about their scatter
+CHANCE = 0.01  # that one of the models is rejected, if all are honest
+LEAST_FREEDOM = 4.0  # of squared distances, with whatever scatter
 SMALLEST = 0.1  # size of a shard in units of the median, at least, whatever it claims
 EQUAL = 64 * np.finfo(float).eps  # squared distances below are rounding
 
@@ -106,9 +106,16 @@ def select_models(
             "more shards, or robust=False."
         )
     distances = _for_equal_sizes(distances, shares)
-    kept, center = _around_middle(distances, np.arange(n), exponent)
-    _refuse_rivals(distances, shares / shares.sum(), kept)
+    kept, center = _around_middle(distances, exponent)
+    shares = shares / shares.sum()
+    for others in (~kept & _is_usable(distances), kept & (np.arange(n) != center)):
+        first = kept & ~others
+        _refuse_rivals(distances, shares, first, others)
     return RobustSelection(kept, center)
+
+
+def _is_usable(distances: np.ndarray) -> np.ndarray:
+    return (distances < np.inf).sum(axis=1) > 1
 
 
 def _for_equal_sizes(distances: np.ndarray, shares: np.ndarray) -> np.ndarray:
@@ -121,24 +128,22 @@ def _for_equal_sizes(distances: np.ndarray, shares: np.ndarray) -> np.ndarray:
     return distances - 0.5 * np.log(1.0 / sizes[:, None] + 1.0 / sizes[None, :])
 
 
-def _around_middle(distances, among: np.ndarray, exponent: float) -> tuple[np.ndarray, int]:
-    """Which models are near the middle of some of them, and this middle."""
-    inner, n = distances[np.ix_(among, among)], len(among)
+def _around_middle(distances: np.ndarray, exponent: float) -> tuple[np.ndarray, int]:
+    """Which models are near the one in the middle, and which is that."""
+    n = len(distances)
     # The upper median, the model itself included: with a majority of honest models it is the
     # distance to one of them.
-    medians = np.sort(inner, axis=1)[:, n // 2]
+    medians = np.sort(distances, axis=1)[:, n // 2]
     middle = int(np.argmin(medians))
     if medians[middle] == np.inf:
         raise ValueError(
             f"{int((medians == np.inf).sum())} of {n} local models hold NaN, infinities or "
             "covariances that are none; robust=True can bear with less than half of them."
         )
-    core = np.argsort(inner[middle], kind="stable")[: n // 2 + 1]
-    factor = max(exponent * np.log(n), _sampling_factor(inner[np.ix_(core, core)], n))
-    near = (inner[middle] <= medians[middle] + factor) & (inner[middle] < np.inf)
-    kept = np.zeros(len(distances), dtype=bool)
-    kept[among[near]] = True
-    return kept, int(among[middle])
+    row = distances[middle]
+    core = np.argsort(row, kind="stable")[: n // 2 + 1]
+    factor = max(exponent * np.log(n), _sampling_factor(distances[np.ix_(core, core)], n))
+    return (row <= medians[middle] + factor) & (row < np.inf), middle
 
 
 def _sampling_factor(distances: np.ndarray, n_models: int) -> float:
@@ -147,39 +152,39 @@ def _sampling_factor(distances: np.ndarray, n_models: int) -> float:
     Squared distances of honest estimates are nearly a multiple of a chi-squared variable; how far
     those of the models around the middle scatter tells its degrees of freedom.
     """
-    if len(distances) < 3:
-        return 0.0
     logs = 2.0 * distances[np.triu_indices(len(distances), 1)]
-    if not np.isfinite(logs).all():
+    if len(logs) == 0 or not np.isfinite(logs).all():  # models that are equal have no scatter
         return 0.0
     squares = np.exp(logs - logs.max())
-    # Half of it, because the nearest models scatter less than all do.
+    # Half of it, because the nearest models scatter less than all do; few distances say little.
     freedom = squares.mean() ** 2 / max(squares.var(), np.finfo(float).tiny)
-    freedom = min(max(freedom, LEAST_FREEDOM), 1e6)
+    freedom = max(min(freedom, len(logs)), LEAST_FREEDOM)
     last, middle = chi2.ppf([1.0 - CHANCE / n_models, 0.5], freedom)
     return 0.5 * float(np.log(last / middle))
 
 
-def _refuse_rivals(distances, shares, kept) -> None:
-    usable = (distances < np.inf).sum(axis=1) > 1
-    others = np.flatnonzero(~kept & usable)
-    if len(others) < 2:
+def _refuse_rivals(distances, shares, first, others) -> None:
+    """Raise if some of the others form a large group of their own, far from the first."""
+    if others.sum() < 2 or not first.any():
         return
-    inner = np.median(distances[np.ix_(others, others)], axis=1)
-    middle = others[np.argmin(inner)]
-    near = distances[middle] < np.median(distances[middle, kept]) + np.log(TIGHT)
-    second = ~kept & usable & near
+    among = np.flatnonzero(others)
+    # The model that most of them are nearest to, and what is much nearer to it than the first.
+    apart = np.median(distances[np.ix_(among, first)], axis=1) + np.log(TIGHT)
+    companions = (distances[np.ix_(among, among)] < apart[:, None]).sum(axis=1)
+    best = int(np.argmax(companions))
+    second = others & (distances[among[best]] < apart[best])
+    first = ~second & _is_usable(distances) if first.sum() == 1 else first
     weight = max(shares[second].sum(), second.mean())
     if weight <= SECOND_GROUP or second.sum() < 2:
         return
     pairs = distances[np.ix_(second, second)][np.triu_indices(second.sum(), 1)]
-    inner, apart = np.median(pairs), np.median(distances[np.ix_(second, kept)])
-    if inner < apart + np.log(TIGHT):
+    if np.median(pairs) < np.median(distances[np.ix_(second, first)]) + np.log(TIGHT):
         raise ValueError(
-            f"The shards fall into two groups that each agree within themselves: {_listed(kept)} "
+            f"The shards fall into two groups that each agree within themselves: {_listed(first)} "
             f"and {_listed(second)}, the second with {weight:.0%} of the shards or of their "
-            "weight. Nothing says which of them is right: look at them (ShardDisplay), fit each "
-            "group on its own, or use robust=False if sites may honestly differ."
+            "weight. Nothing says which of them is right: fit with robust=False and look at "
+            "ShardDisplay, fit each group on its own, or stay with robust=False if sites may "
+            "honestly differ."
         )
 
 

@@ -219,7 +219,10 @@ def test_local_fits_that_do_not_converge_are_named(sites):
 def test_corrupt_shards_are_left_out(sites):
     honest = aggregator().fit(sites)
     shards = [*sites, sites[0] * 30, np.full((50, 2), 1e200) * np.arange(1, 51)[:, None]]
-    with pytest.warns(UserWarning, match=r"2 of 8 shards are rejected.*shard 6"):
+    with (
+        pytest.warns(UserWarning, match=r"1 of 8 shards are rejected, their models.*shard 6"),
+        pytest.warns(UserWarning, match=r"1 of 8 shards are rejected.*cannot be fitted.*shard 7"),
+    ):
         model = aggregator(robust=True).fit(shards)
     assert model.rejected_shards_.tolist() == [6, 7]
     assert model.shard_weights_[6:].tolist() == [0, 0]
@@ -457,9 +460,11 @@ def test_a_context_that_does_not_fit(line):
 def test_rows_that_cannot_be_used_name_their_shard(sites):
     bad = [X.copy() for X in sites]
     bad[3][7, 1] = np.inf
-    for robust in (False, True):  # a wrong row is no lie but a mistake
-        with pytest.raises(ValueError, match=r"contains infinity: shard 3.*row 7"):
-            aggregator(robust=robust).fit(bad)
+    with pytest.raises(ValueError, match=r"contains infinity: shard 3.*row 7"):
+        aggregator().fit(bad)
+    with pytest.warns(UserWarning, match=r"cannot be fitted .*contains infinity: shard 3, row 7"):
+        model = aggregator(robust=True).fit(bad)
+    assert model.rejected_shards_.tolist() == [3]
     with pytest.raises(ValueError, match="features"):
         aggregator().fit(sites).predict(np.zeros((3, 5)))
     with pytest.raises(NotFittedError):
@@ -496,6 +501,25 @@ def test_fitted_state_survives_pickles_and_is_cleared(line):
     model.set_params(gate="bayes")  # what predicts is the fit, not what is set afterwards
     with pytest.raises(ValueError, match="gate='softmax'"):
         model.score(sites)
+
+
+def test_a_fit_that_fails_leaves_the_fitted_model_alone(sites):
+    model = aggregator(robust=True).fit(sites)
+    before = {name: value for name, value in vars(model).items() if name.endswith("_")}
+    with pytest.raises(ValueError, match="two groups"):
+        model.fit([*sites[:3], *(X + 30 for X in sites[3:])])
+    after = {name: value for name, value in vars(model).items() if name.endswith("_")}
+    assert before.keys() == after.keys()
+    assert all(after[name] is before[name] for name in after)
+
+
+def test_constant_columns_are_named_once(sites):
+    shards = [np.column_stack([X, np.zeros(len(X))]) for X in sites]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        aggregator().fit(shards)
+    said = [str(w.message) for w in caught if w.category is UserWarning]
+    assert len(said) == 1 and "6 of 6 shards have constant columns" in said[0]
 
 
 def test_verbose_says_what_is_done(sites, capsys):

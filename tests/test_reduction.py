@@ -416,6 +416,23 @@ def test_two_groups_are_not_decided_between():
         select_models(distances, np.array([1.5] * 6 + [2.75] * 4))
 
 
+@pytest.mark.parametrize("n", [4, 6, 7, 10, 11])
+def test_halves_that_differ_are_not_decided_between(n):
+    family, models = honest_models(n=n)
+    models = [shifted(m, 20.0 * (i % 2)) for i, m in enumerate(models)]
+    with pytest.raises(ValueError, match="two groups"):
+        select_models(log_distances(family, models), np.ones(n))
+
+
+@pytest.mark.parametrize("n", [3, 4, 5, 6, 20])
+def test_honest_models_are_kept_however_few(n):
+    kept = []
+    for seed in range(5):
+        family, models = honest_models(n=n, d=2, seed=seed)
+        kept.append(select_models(log_distances(family, models), np.ones(n)).kept.mean())
+    assert np.mean(kept) > 0.9
+
+
 def test_trust_needs_a_majority():
     family, models = honest_models(n=4)
     with pytest.raises(ValueError, match="at least 3 shards"):

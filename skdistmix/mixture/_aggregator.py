@@ -18,7 +18,7 @@ from ._combine import Rounds, combined, fitted_gate, refined, stacked_shares, tr
 from ._distributed_gmm import DistributedGMM
 from ._gated import GATES, GatedMixture, checked_context
 from ._progress import Progress
-from ._sites import SMALL_SHARDS, LocalFit, experts_of, restored, warn_of_sites
+from ._sites import SMALL_SHARDS, LocalFit, check_sites, experts_of, restored, warn_of_sites
 
 __all__ = ["MixtureOfExpertsAggregator"]
 
@@ -100,6 +100,8 @@ class MixtureOfExpertsAggregator(GatedMixture):
         The local mixture of each shard; None where there is none.
     expert_labels_ : list of ndarray of shape (n_local_components,) or None
         The component of the one mixture that each component of an expert stands for.
+    shard_names_ : list of str
+        How messages call the shards, with the names of files.
     gate_ : object
         With attributes `weights` ("bayes"), `intercept` and `coef` ("softmax", "context", in units
         of `scale` about `center`), or `params` ("gaussian"); for shards that take part.
@@ -256,8 +258,6 @@ class MixtureOfExpertsAggregator(GatedMixture):
             of shards is right.
         """
         self._check_parameters(context)
-        for name in (*OF_A_DENSITY, "n_context_columns_"):  # of an earlier fit
-            vars(self).pop(name, None)
         shards = validated_shards(self, X, reset=True, n_shards=self.n_shards, min_rows=2, cut=True)
         shards = shards.with_weights(sample_weight)
         columns = None if context is None else checked_context(context, shards)
@@ -271,8 +271,8 @@ class MixtureOfExpertsAggregator(GatedMixture):
             rounds.heard(sites)
             for site, shard in zip(sites, shards, strict=True):
                 progress.say(f"  {shard.name}: {site.outcome}")
-            kept = self._trust(sites)
-            warn_of_sites(sites, self.rejected_shards_, [shard.name for shard in shards])
+            kept = self._trust(sites, shards)
+            warn_of_sites(sites, self.rejected_shards_, self.shard_names_)
             template = self._template().set_params(n_components=self.n_components)
             family = template._family(self.n_features_in_)
             heard = shards[kept.tolist()]
@@ -347,20 +347,19 @@ class MixtureOfExpertsAggregator(GatedMixture):
             bears_failure=self.robust,
         )
 
-    def _trust(self, sites) -> np.ndarray:
-        """Indices of the shards that take part; sets their shares of the rows."""
-        self.experts_ = experts_of(self._template(), sites, self._names())
-        self.converged_ = all(site.converged for site in sites)
-        some = next((expert for expert in self.experts_ if expert is not None), None)
-        if some is None:
-            raise ValueError(
-                f"No shard has a model to send: the first of {len(sites)} {sites[0].problem}. Use "
-                "fewer components, a smaller min_component_size, or larger shards."
-            )
+    def _trust(self, sites, shards) -> np.ndarray:
+        """Indices of the shards that take part; sets what is known of all."""
+        experts = experts_of(self._template(), sites, self._names())
+        names = [shard.name for shard in shards]
+        check_sites(sites, shards.sizes, names, self.small_shards)
         heard = np.flatnonzero([site.params is not None or site.is_corrupt for site in sites])
         models, weights = [sites[s].params for s in heard], np.array([s.weight for s in sites])
-        family, _ = some._family_and_params()
+        family, _ = next(e for e in experts if e is not None)._family_and_params()
         kept = heard[trusted(family, models, weights[heard], self.robust, self.radius_exponent)]
+        for name in (*OF_A_DENSITY, "n_context_columns_"):  # of an earlier fit
+            vars(self).pop(name, None)
+        self.experts_, self.shard_names_ = experts, names
+        self.converged_ = all(site.converged for site in sites)
         self.rejected_shards_ = np.setdiff1d(heard, kept)
         self.shard_weights_ = np.zeros(len(sites))
         self.shard_weights_[kept] = weights[kept] / weights[kept].sum()

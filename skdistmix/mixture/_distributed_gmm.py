@@ -310,8 +310,8 @@ class DistributedGMM(SklearnConversion, StepwiseEM, GaussianModel):
         self._warn_if_not_converged()
         return self
 
-    def _fit_shards(self, shards):
-        """`fit` to rows that were not read yet, without its warning."""
+    def _fit_shards(self, shards, quiet=False):
+        """`fit` to rows that were not read yet, without its last warning or, if quiet, any."""
         if shards.n_rows < self.n_components:
             raise TooFewRowsError(
                 "Expected n_samples >= n_components but got "
@@ -328,7 +328,7 @@ class DistributedGMM(SklearnConversion, StepwiseEM, GaussianModel):
         with Workers(self.n_jobs) as workers:
             map_reduce = workers.map_reduce
             moments = first_pass(map_reduce, shards, family.full_scatter, self.n_components)
-            self._check_moments(moments, shards, stacklevel=5)
+            self._check_moments(moments, shards, stacklevel=0 if quiet else 5)
             family = family.prepare(moments)
             if warm is not None:
                 starts = [warm]

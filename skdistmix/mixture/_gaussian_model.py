@@ -63,6 +63,7 @@ class GaussianModel(BaseMixture):
             )
 
     def _check_moments(self, moments, shards, stacklevel=4):
+        """Refuse rows that have no fit; warn of constant columns unless `stacklevel` is 0."""
         if moments is None:
             raise TooFewRowsError(
                 "All rows have weight zero or all shards are empty: nothing to fit."
@@ -82,6 +83,8 @@ class GaussianModel(BaseMixture):
                     f"Columns {which} are constant, and with reg_covar=0 no covariance is positive "
                     "definite: drop them or set reg_covar above 0."
                 )
+            if stacklevel == 0:
+                return
             warnings.warn(
                 f"Columns {which} are constant: their variances will all be reg_covar.",
                 UserWarning,

@@ -63,7 +63,8 @@ def reduce_mixtures(
         What the models stand for, such as their numbers of rows. None: `n_samples_seen_` where all
         models have it, otherwise all the same.
     n_components : int, optional
-        Number of components. None: the largest of the models'.
+        Number of components. None: the largest of the models', which is too small where they see
+        different clusters.
     aggregation : {"transport", "average", "kl-average", "medoid"}, default="transport"
         As for :class:`MixtureOfExpertsAggregator`.
     cost : {"kl", "w2", "cauchy-schwarz"}, default="kl"
@@ -123,8 +124,18 @@ def reduce_mixtures(
     _check_sizes(fitted, min_component_size)
     family, _ = first._family_and_params()
     params = [None if model is None else model._family_and_params()[1] for model in fitted]
-    kept = trusted(family, params, weights, robust, radius_exponent)
-    kept = kept[weights[kept] > 0]
+    with Workers(1) as workers:
+        kept = trusted(family, params, weights, robust, radius_exponent)
+        kept = kept[weights[kept] > 0]
+        if n_components is None:
+            n_components = max(len(params[i].weights) for i in kept)
+        template = DistributedGMM(n_components, covariance_type=first.covariance_type_)
+        _, found, labels = combined(
+            template._family(first.n_features_in_), [params[i] for i in kept],
+            weights[kept] / weights[kept].sum(), float(weights[kept].sum()),
+            aggregation=aggregation, cost=cost, n_draws=n_draws,
+            map_reduce=workers.map_reduce, rng=check_random_state(random_state),
+        )  # fmt: skip
     left_out = np.setdiff1d(np.arange(len(models)), kept)
     rejected = left_out[weights[left_out] > 0]
     if len(rejected):
@@ -135,16 +146,6 @@ def reduce_mixtures(
             UserWarning,
             stacklevel=3,
         )
-    if n_components is None:
-        n_components = max(len(params[i].weights) for i in kept)
-    template = DistributedGMM(n_components, covariance_type=first.covariance_type_)
-    shares = weights[kept] / weights[kept].sum()
-    with Workers(1) as workers:
-        _, found, labels = combined(
-            template._family(first.n_features_in_), [params[i] for i in kept], shares,
-            float(weights[kept].sum()), aggregation=aggregation, cost=cost, n_draws=n_draws,
-            map_reduce=workers.map_reduce, rng=check_random_state(random_state),
-        )  # fmt: skip
     names = {"n_features_in_": first.n_features_in_}
     if hasattr(first, "feature_names_in_"):
         names["feature_names_in_"] = first.feature_names_in_
@@ -202,7 +203,19 @@ def _check_alike(models, first) -> None:
 def _checked_weights(weights, models) -> np.ndarray:
     if weights is None:
         known = [getattr(model, "n_samples_seen_", None) for model in models if model is not None]
-        if any(size is None for size in known):
+        unknown = [
+            i
+            for i, model in enumerate(models)
+            if model is not None and getattr(model, "n_samples_seen_", None) is None
+        ]
+        if unknown:
+            if len(unknown) < len(known):
+                warnings.warn(
+                    f"All models count the same, because model(s) {unknown[:10]} do not say how "
+                    "many rows they stand for: give weights.",
+                    UserWarning,
+                    stacklevel=4,
+                )
             return np.ones(len(models))
         middle = float(np.median(known))
         return np.array([middle if m is None else float(m.n_samples_seen_) for m in models])

@@ -14,7 +14,16 @@ from .._stacking import half_of
 from ..families import DegenerateComponentError, Moments
 from ..families._base import TooFewRowsError
 
-__all__ = ["SMALL_SHARDS", "LocalFit", "Site", "experts_of", "nbytes", "restored", "warn_of_sites"]
+__all__ = [
+    "SMALL_SHARDS",
+    "LocalFit",
+    "Site",
+    "check_sites",
+    "experts_of",
+    "nbytes",
+    "restored",
+    "warn_of_sites",
+]
 
 #: What to do with a shard that is too small for its number of components.
 SMALL_SHARDS = ("lower", "skip", "raise")
@@ -38,6 +47,8 @@ class Site:
         As the attributes of the local estimator.
     halves : tuple of params
         Of the models fitted to the two random halves of the rows, if they were asked for.
+    constant : ndarray of int
+        Columns that have one value only.
     problem : str or None
         Why there is no model.
     is_corrupt : bool
@@ -53,6 +64,7 @@ class Site:
     n_iter: int = 0
     lower_bound: float = -np.inf
     halves: tuple = ()
+    constant: np.ndarray | None = None
     problem: str | None = None
     is_corrupt: bool = False
 
@@ -73,7 +85,8 @@ class LocalFit:
     estimator : BaseMixture
         Cloned for each fit.
     candidates : tuple of int
-        Numbers of components; of several the one with the smallest BIC is taken.
+        Numbers of components, increasing; of several the one with the smallest BIC is taken, and
+        none is tried after BIC has risen twice.
     small_shards : str
         One of `SMALL_SHARDS`.
     min_component_size : int
@@ -81,7 +94,7 @@ class LocalFit:
     halves : bool
         Whether to fit the random halves as well.
     bears_failure : bool
-        Whether a fit that breaks down makes a corrupt site, not an error.
+        Whether rows that cannot be fitted make a corrupt site, not an error.
     """
 
     estimator: object
@@ -92,45 +105,44 @@ class LocalFit:
     bears_failure: bool = False
 
     def __call__(self, shard: Shards, seed: int) -> Site:
-        try:
-            with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is checked
-                return self._site(shard, seed)
-        except DegenerateComponentError as error:
-            if self.bears_failure:
-                return Site(0.0, shard.n_rows, problem=str(error), is_corrupt=True)
-            raise DegenerateComponentError(_at(shard, error)) from error
-        except ValueError as error:
-            raise ValueError(_at(shard, error)) from error
-
-    def _site(self, shard: Shards, seed: int) -> Site:
         if shard.n_rows == 0:
             return Site(problem="has no rows")
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is checked
+                best = self._chosen(shard, seed)
+                halves = self._halves(shard, seed, best) if self.halves and best else ()
+        except ValueError as error:
+            text = _at(shard, error)
+            if self.bears_failure:
+                return Site(0.0, shard.n_rows, problem=text, is_corrupt=True)
+            kind = DegenerateComponentError if isinstance(error, DegenerateComponentError) else None
+            raise (kind or ValueError)(text) from error
         least = min(self.candidates)
-        fits = [self._fit(shard, K, seed) for K in self.candidates]
-        best = min((f for f in fits if f is not None), key=lambda f: f.bic_, default=None)
-        if best is None and self.small_shards == "lower":
-            lower = (self._fit(shard, K, seed) for K in range(least - 1, 0, -1))
-            best = next((f for f in lower if f is not None), None)
         if best is None:
-            problem = (
-                f"has {shard.n_rows} row(s), too few for {least} component(s) of at least "
-                f"{self.min_component_size} rows each (min_component_size)"
-            )
-            if self.small_shards == "raise":
-                raise ValueError(
-                    f"{problem}: use fewer local_components, a smaller min_component_size, or "
-                    "small_shards='lower' or 'skip'."
-                )
-            return Site(n_rows=shard.n_rows, problem=problem)
-        _, params = best._family_and_params()
-        moments = best._moments
-        d = len(moments.mean)
-        halves = self._halves(shard, seed, best) if self.halves else ()
+            rows = f"{shard.n_rows} row(s), too few for {least} component(s) of at least"
+            size = f"{self.min_component_size} rows each (min_component_size)"
+            return Site(n_rows=shard.n_rows, problem=f"has {rows} {size}")
+        moments, (_, params) = best._moments, best._family_and_params()
+        constant = np.flatnonzero(moments.low == moments.high)
+        unknown = np.full(len(moments.mean), np.inf)
         return Site(
-            moments.weight, moments.n_rows, params,
-            replace(moments, low=np.full(d, -np.inf), high=np.full(d, np.inf)),
-            least, best.converged_, best.n_iter_, best.lower_bound_, halves,
+            moments.weight, moments.n_rows, params, replace(moments, low=-unknown, high=unknown),
+            least, best.converged_, best.n_iter_, best.lower_bound_, halves, constant,
         )  # fmt: skip
+
+    def _chosen(self, shard: Shards, seed: int):
+        """The fit of smallest BIC, or with fewer components than asked for; None for no model."""
+        fits = []
+        for K in self.candidates:
+            fit = self._fit(shard, K, seed)
+            fits += [fit] if fit is not None else []
+            # Larger numbers take longest, and have less and less for them.
+            if len(fits) > 2 and fits[-1].bic_ > fits[-2].bic_ > fits[-3].bic_:
+                break
+        if not fits and self.small_shards == "lower":
+            lower = (self._fit(shard, K, seed) for K in range(min(self.candidates) - 1, 0, -1))
+            fits = [next((fit for fit in lower if fit is not None), None)]
+        return min(fits, key=lambda fit: fit.bic_, default=None) if fits != [None] else None
 
     def _fit(self, shard: Shards, n_components: int, seed: int):
         """The fitted estimator; None if a component stands for too few rows."""
@@ -139,7 +151,7 @@ class LocalFit:
         model = clone(self.estimator)
         model.set_params(n_components=n_components, n_jobs=1, random_state=seed, verbose=0)
         try:
-            model._fit_shards(shard)
+            model._fit_shards(shard, quiet=True)
         except TooFewRowsError:
             return None
         smallest = model.weights_.min() * model._moments.n_rows
@@ -157,7 +169,7 @@ class LocalFit:
                 precisions_init=whole.precisions_,
             )
             try:
-                model._fit_shards(half_of(shard, seed, half))
+                model._fit_shards(half_of(shard, seed, half), quiet=True)
             except (DegenerateComponentError, TooFewRowsError):
                 model = whole
             found.append(model._family_and_params()[1])
@@ -176,6 +188,22 @@ def experts_of(template, sites: list[Site], names: dict) -> list:
         )
         for site in sites
     ]  # fmt: skip
+
+
+def check_sites(sites: list[Site], sizes: list[int], names: list[str], small_shards: str) -> None:
+    """Refuse shards that are too small if the policy says so, and data without any model."""
+    for site, size, name in zip(sites, sizes, names, strict=True):
+        is_small = site.params is None and not site.is_corrupt and size > 0
+        if small_shards == "raise" and is_small:
+            raise ValueError(
+                f"{name} {site.problem}: use fewer local_components, a smaller "
+                "min_component_size, or small_shards='lower' or 'skip'."
+            )
+    if all(site.params is None for site in sites):
+        raise ValueError(
+            f"No shard has a model to send: {names[0]} of {len(sites)} {sites[0].problem}. Use "
+            "fewer components, a smaller min_component_size, or larger shards."
+        )
 
 
 def warn_of_sites(sites: list[Site], rejected, names: list[str]) -> None:
@@ -203,7 +231,17 @@ def warn_of_sites(sites: list[Site], rejected, names: list[str]) -> None:
     warn(
         "are rejected, their models being too far from the others (robust=True takes shards for "
         "random pieces of the same rows, and rejects sites that honestly differ too)",
-        rejected,
+        [i for i in rejected if not sites[i].is_corrupt],
+    )
+    corrupt = [i for i in rejected if sites[i].is_corrupt]
+    warn(
+        "are rejected, because their rows cannot be fitted "
+        f"({sites[corrupt[0]].problem if corrupt else ''})",
+        corrupt,
+    )
+    warn(
+        "have constant columns, whose variances there are reg_covar or what a penalty makes of it",
+        [i for i, s in each if s.constant is not None and len(s.constant)],
     )
     warn(
         "have fits that did not converge (increase max_iter of the estimator)",
