@@ -3,39 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ._averaging import aligned_average, kl_average, medoid
-from ._reduction import nearest, reduce_components, starts_for
+from ._reduction import reduce_components, starts_for
 from ._robust import log_distances
 from .families import Family
 
-__all__ = ["AGGREGATIONS", "Aggregate", "aggregate", "implied_family", "pooled_components"]
+__all__ = ["AGGREGATIONS", "aggregate", "implied_family", "pooled_components"]
 
 #: Ways to one mixture of K components.
 AGGREGATIONS = ("transport", "average", "kl-average", "medoid")
-
-
-@dataclass(frozen=True)
-class Aggregate:
-    """One mixture made of several.
-
-    Attributes
-    ----------
-    params : object
-        Parameters of the family.
-    targets : ndarray of shape (n_pooled,)
-        The component of the mixture that each local component, one model after the other, is
-        nearest to.
-    cost : float
-        What the pooled components pay for going there: the composite transportation divergence.
-    """
-
-    params: object
-    targets: np.ndarray
-    cost: float
 
 
 def aggregate(
@@ -48,8 +27,8 @@ def aggregate(
     n_draws: int,
     map_reduce: Callable,
     rng,
-) -> Aggregate:
-    """One mixture of ``family.n_components`` components.
+) -> object:
+    """Parameters of one mixture of ``family.n_components`` components.
 
     Parameters
     ----------
@@ -73,22 +52,18 @@ def aggregate(
     ValueError
         If the numbers of components do not allow it.
     """
-    pooled = pooled_components(family, models, shares)
     fitting = [m for m in models if len(m.weights) == family.n_components]
-    if aggregation in ("transport", "kl-average"):
-        starts = starts_for(family, pooled, fitting, cost, rng)
-        reduction = reduce_components(family, pooled, starts, cost)
-        if aggregation == "transport":
-            return Aggregate(reduction.params, reduction.targets, reduction.cost)
-        params = kl_average(map_reduce, family, models, shares, reduction.params, n_draws, rng)
-    elif aggregation == "average":
+    if aggregation == "average":
         _refuse_other_sizes(family, models)
-        params = aligned_average(family, models, shares, cost)
-    else:
-        params = _middle(family, models, fitting)
-    targets = nearest(family, pooled, params, cost)
-    costs = family.distance(pooled, family.components(params), cost).min(axis=1)
-    return Aggregate(params, targets, float(pooled.weights @ costs))
+        return aligned_average(family, models, shares, cost)
+    if aggregation == "medoid":
+        return _middle(family, models, fitting)
+    pooled = pooled_components(family, models, shares)
+    starts = starts_for(family, pooled, fitting, cost, rng)
+    params = reduce_components(family, pooled, starts, cost).params
+    if aggregation == "kl-average":
+        params = kl_average(map_reduce, family, models, shares, params, n_draws, rng)
+    return params
 
 
 def pooled_components(family: Family, models: Sequence, shares: np.ndarray):

@@ -15,11 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .families import Family
-from .families._base import logsumexp0
+from .families._base import LOG_OF_ZERO, logsumexp0
 
 __all__ = ["ExpertKernel", "Experts"]
-
-LOG_OF_ZERO = -1e300  # an infinity less an infinity is no number
 
 
 @dataclass(frozen=True)

@@ -8,22 +8,30 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from scipy.optimize import minimize
+from sklearn.exceptions import ConvergenceWarning
 
 from ._experts import Experts
 from ._seeding import params_from_responsibilities
 from .families import CovariancePenalty, FullGaussian, Moments
-from .families._base import logsumexp0
+from .families._base import LOG_OF_ZERO, logsumexp0
 
-__all__ = ["ConstantGate", "GaussianGate", "SoftmaxGate", "fit_gaussian_gate", "fit_softmax_gate"]
+__all__ = [
+    "ConstantGate",
+    "GaussianGate",
+    "SoftmaxGate",
+    "column_moments",
+    "fit_gaussian_gate",
+    "fit_softmax_gate",
+]
 
 MAX_ITER, GRADIENT_TOL = 200, 1e-6
-LOG_OF_ZERO = -1e300
 
 
 @dataclass(frozen=True)
@@ -126,6 +134,13 @@ def fit_softmax_gate(
     start[:, 0] = np.maximum(start[:, 0], -30.0)
     options = {"maxiter": MAX_ITER, "gtol": GRADIENT_TOL, "ftol": 1e-12}
     found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options=options)
+    if found.nit >= MAX_ITER:
+        warnings.warn(
+            f"The gate did not converge in {MAX_ITER} iterations: its largest slope is still "
+            f"{np.abs(found.jac).max():.2g} a row.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
     return gate_of(found.x)
 
 
@@ -158,6 +173,19 @@ def fit_gaussian_gate(
     posterior = ExpertPosterior(experts, prior)
     params = params_from_responsibilities(map_reduce, shards, family, posterior)
     return GaussianGate(family.kernel(params), params)
+
+
+def column_moments(map_reduce: Callable, shards, first: int) -> Moments:
+    """Moments of the columns of shards from one on."""
+    return map_reduce(partial(_column_moments, first=first), shards)
+
+
+def _column_moments(blocks, first):
+    total = None
+    for block in blocks:
+        part = Moments.of_rows(block.X[:, first:], block.weight, False, 0)
+        total = part if total is None else total + part
+    return total
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,11 @@ from sklearn.cluster import KMeans
 
 from .families import Family
 
-__all__ = ["Reduction", "nearest", "reduce_components", "starts_for"]
+__all__ = ["Reduction", "reduce_components", "starts_for"]
 
 MAX_ITER = 200  # the assignments repeat after a few
-MAX_GREEDY = 1000  # components; pairwise merging takes their square
+# Greedy merging looks at all pairs of components, each of which takes the determinant of a matrix.
+MAX_GREEDY, MAX_GREEDY_WORK = 500, 1.5e9
 MAX_DESCENTS = 25  # starts that are followed to their end, the most promising ones
 EQUAL = 1e-12
 N_DRAWS = 10_000  # that k-means clusters for a start
@@ -87,11 +88,6 @@ def descend(family: Family, pooled, params, cost: str) -> Reduction:
     return Reduction(params, targets, value, n_iter)
 
 
-def nearest(family: Family, pooled, params, cost: str) -> np.ndarray:
-    """The cheapest component of a mixture for each pooled one, shape (n_pooled,)."""
-    return family.distance(pooled, family.components(params), cost).argmin(axis=1)
-
-
 def starts_for(family: Family, pooled, local: Iterable, cost: str, rng) -> list:
     """Where to start a reduction: local mixtures, clustered draws, and greedy merging.
 
@@ -103,7 +99,8 @@ def starts_for(family: Family, pooled, local: Iterable, cost: str, rng) -> list:
     """
     K = family.n_components
     starts = list(local)
-    if len(pooled) <= MAX_GREEDY:
+    n, d = len(pooled), pooled.n_features
+    if n <= MAX_GREEDY and n**2 * d**3 <= MAX_GREEDY_WORK:
         groups = greedy_groups(pooled, K)
         starts.append(family.barycentre(pooled, _plan(pooled, groups, K), cost))
     plan = _plan_of_draws(family, pooled, K, rng)
@@ -119,17 +116,13 @@ def greedy_groups(components, n_groups: int) -> np.ndarray:
     """
     n = len(components)
     labels, alive = np.arange(n), np.arange(n)
-    i, j = np.triu_indices(n, 1)
     costs = np.full((n, n), np.inf)
-    if n > 1:
-        costs[i, j] = components.merge_costs(i, j)
+    for i in range(n - 1):  # a row at a time: all pairs of matrices at once would not fit
+        rest = np.arange(i + 1, n)
+        costs[i, rest] = components.merge_costs(np.full(len(rest), i), rest)
     while len(alive) > n_groups:
         i, j = np.unravel_index(np.argmin(costs), costs.shape)
-        # The merged component takes the place of the first.
-        places = np.arange(n)
-        places[i] = n
-        joined = type(components).join([components, components.merged([i], [j])])
-        components = joined.pick(places)
+        components = components.replaced(i, components.merged([i], [j]))
         labels[labels == j] = i
         alive = alive[alive != j]
         costs[j, :] = costs[:, j] = np.inf

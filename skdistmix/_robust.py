@@ -1,7 +1,10 @@
 """Which local models can be trusted when some may say anything.
 
 Distances are those of densities as square-integrable functions, in closed form, and in logarithms
-throughout: in high dimension, or with one absurd model, they leave the range of numbers.
+throughout: in high dimension, or with one absurd model, they leave the range of numbers. There are
+two of them. The L2 distance of the densities hardly sees components that are wide: the squared
+density of one twice as wide in ten features has a thousandth of the integral. So the same is asked
+of mixtures whose components are all scaled to integrate to one when squared.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ SECOND_GROUP = 0.4  # share of the models or of their weight that makes a group 
 TIGHT = 0.5  # inner distances of such a group, in units of its distance to the first
 CHANCE = 0.01  # that one of the models is rejected, if all are honest
 LEAST_FREEDOM = 4.0  # of squared distances, with whatever scatter
-SMALLEST = 0.1  # size of a shard in units of the median, at least, whatever it claims
+SMALLEST, LARGEST = 0.1, 4.0  # sizes that shards are believed, in units of the median
 EQUAL = 64 * np.finfo(float).eps  # squared distances below are rounding
 
 
@@ -33,20 +36,23 @@ class RobustSelection:
     center: int
 
 
-def log_distances(family: Family, models: Sequence) -> np.ndarray:
+def log_distances(family: Family, models: Sequence, equal_components: bool = False) -> np.ndarray:
     """Logarithms of the L2 distances between the densities of mixtures.
 
     Parameters
     ----------
     models : sequence of components
         A model that is not finite is infinitely far from all others.
+    equal_components : bool
+        Scale the density of every component to have norm one, so that wide ones count as much as
+        narrow ones, by their weights.
 
     Returns
     -------
     ndarray of shape (n_models, n_models)
     """
     usable = [m for m, model in enumerate(models) if model is not None and model.is_finite]
-    products = _log_products(family, [models[m] for m in usable])
+    products = _log_products(family, [models[m] for m in usable], equal_components)
     own = np.diag(products)
     scale = np.maximum(own[:, None], own[None, :])
     squares = np.exp(own[:, None] - scale) + np.exp(own[None, :] - scale)
@@ -59,39 +65,44 @@ def log_distances(family: Family, models: Sequence) -> np.ndarray:
     return distances
 
 
-def _log_products(family: Family, models: Sequence) -> np.ndarray:
+def _log_products(family: Family, models: Sequence, equal_components: bool) -> np.ndarray:
     """Logarithms of the integrals of products of mixture densities, shape (n, n)."""
     n = len(models)
-    products = np.empty((n, n))
+    products, masses = np.empty((n, n)), []
+    for model in models:
+        with np.errstate(divide="ignore"):  # weights of zero
+            log_weights = np.log(model.weights)
+        own = np.diag(family.log_overlaps(model, model)) if equal_components else 0.0
+        masses.append(log_weights - 0.5 * own)
     for m, model in enumerate(models):
-        rest = models[m:]
-        pooled = type(model).join(rest)
-        with np.errstate(divide="ignore"):  # masses of zero
-            logs = family.log_overlaps(pooled, model) + np.log(model.weights)
-            logs = logsumexp0(logs.T) + np.log(pooled.weights)
-        ends = np.cumsum([len(other) for other in rest])
+        pooled = type(model).join(models[m:])
+        logs = family.log_overlaps(pooled, model) + masses[m]
+        logs = logsumexp0(logs.T) + np.concatenate(masses[m:])
+        ends = np.cumsum([len(other) for other in models[m:]])
         parts = np.split(logs, ends[:-1])
         products[m, m:] = products[m:, m] = [logsumexp0(part[:, None])[0] for part in parts]
     return products
 
 
 def select_models(
-    distances: np.ndarray, shares: np.ndarray, exponent: float = 0.1
+    distances: np.ndarray, sizes: np.ndarray, exponent: float = 0.1, numbers=None
 ) -> RobustSelection:
     """The models within a radius of the one in the middle (Zhang, Tan and Chen 2026).
 
     The middle is the model whose median distance to all is least, and the radius this median times
-    ``n_models ** exponent``; less than half of the models may be corrupt, in any way. Beyond the
-    source, distances are put in proportion to what the sizes of the shards lead to expect, and the
-    radius is not less than what would reject an honest model once in twenty times, as the
-    scatter of the distances around the middle tells.
+    ``n_models ** exponent``; less than half of the models may be corrupt. Beyond the source,
+    distances are put in proportion to what the sizes of the shards lead to expect, equal models
+    count once where there are three different ones, and the radius is not less than what all of
+    many honest models would keep to, as the scatter of the distances around the middle tells.
 
     Parameters
     ----------
     distances : ndarray of shape (n_models, n_models)
         Logarithms of distances.
-    shares : ndarray of shape (n_models,)
-        Of the models in the weight of all.
+    sizes : ndarray of shape (n_models,)
+        Rows, or any measure of what the models stand for.
+    numbers : sequence of int, optional
+        How messages call the models.
 
     Raises
     ------
@@ -105,26 +116,38 @@ def select_models(
             f"robust=True needs at least 3 shards to tell honest ones from others, got {n}: give "
             "more shards, or robust=False."
         )
-    distances = _for_equal_sizes(distances, shares)
-    kept, center = _around_middle(distances, exponent)
-    shares = shares / shares.sum()
+    distances = _for_equal_sizes(distances, sizes)
+    kept, center = _kept(distances, exponent)
+    # A shard may claim any size; what it claims beyond a few times the others' is not believed.
+    shares = np.minimum(sizes, LARGEST * np.median(sizes)) if sizes.any() else np.ones(n)
+    shares, numbers = shares / shares.sum(), np.arange(n) if numbers is None else np.array(numbers)
     for others in (~kept & _is_usable(distances), kept & (np.arange(n) != center)):
-        first = kept & ~others
-        _refuse_rivals(distances, shares, first, others)
+        _refuse_rivals(distances, shares, kept & ~others, others, numbers)
     return RobustSelection(kept, center)
+
+
+def _kept(distances: np.ndarray, exponent: float) -> tuple[np.ndarray, int]:
+    """Which models are kept, and the one in the middle; equal models are judged as one."""
+    equal = distances == -np.inf
+    first = equal.argmax(axis=1)  # the first model that each is equal to
+    different = np.unique(first)
+    if len(different) < 3:
+        return _around_middle(distances, exponent)
+    near, middle = _around_middle(distances[np.ix_(different, different)], exponent)
+    return np.isin(first, different[near]), int(different[middle])
 
 
 def _is_usable(distances: np.ndarray) -> np.ndarray:
     return (distances < np.inf).sum(axis=1) > 1
 
 
-def _for_equal_sizes(distances: np.ndarray, shares: np.ndarray) -> np.ndarray:
+def _for_equal_sizes(distances: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Distances in units of what sampling two honest shards of these sizes leads to expect.
 
     A shard may claim to be small to be allowed more, therefore the sizes have a lower limit.
     """
-    positive = shares[shares > 0]
-    sizes = np.maximum(shares / np.median(positive), SMALLEST) if len(positive) else shares + 1.0
+    positive = sizes[sizes > 0]
+    sizes = np.maximum(sizes / np.median(positive), SMALLEST) if len(positive) else sizes + 1.0
     return distances - 0.5 * np.log(1.0 / sizes[:, None] + 1.0 / sizes[None, :])
 
 
@@ -163,7 +186,7 @@ def _sampling_factor(distances: np.ndarray, n_models: int) -> float:
     return 0.5 * float(np.log(last / middle))
 
 
-def _refuse_rivals(distances, shares, first, others) -> None:
+def _refuse_rivals(distances, shares, first, others, numbers) -> None:
     """Raise if some of the others form a large group of their own, far from the first."""
     if others.sum() < 2 or not first.any():
         return
@@ -179,15 +202,14 @@ def _refuse_rivals(distances, shares, first, others) -> None:
         return
     pairs = distances[np.ix_(second, second)][np.triu_indices(second.sum(), 1)]
     if np.median(pairs) < np.median(distances[np.ix_(second, first)]) + np.log(TIGHT):
+        one, other = _listed(numbers[first]), _listed(numbers[second])
         raise ValueError(
-            f"The shards fall into two groups that each agree within themselves: {_listed(first)} "
-            f"and {_listed(second)}, the second with {weight:.0%} of the shards or of their "
-            "weight. Nothing says which of them is right: fit with robust=False and look at "
-            "ShardDisplay, fit each group on its own, or stay with robust=False if sites may "
-            "honestly differ."
+            f"The shards fall into two groups that each agree within themselves: {one} and "
+            f"{other}, the second with {weight:.0%} of the shards or of their weight. Nothing says "
+            "which of them is right: fit with robust=False and look at ShardDisplay, fit each "
+            "group on its own, or stay with robust=False if sites may honestly differ."
         )
 
 
-def _listed(mask: np.ndarray) -> str:
-    which = np.flatnonzero(mask).tolist()
-    return f"{which[:10]}{' and more' if len(which) > 10 else ''}"
+def _listed(numbers: np.ndarray) -> str:
+    return f"{numbers[:10].tolist()}{' and more' if len(numbers) > 10 else ''}"

@@ -23,6 +23,7 @@ from .families._base import logsumexp0
 __all__ = ["OutOfFold", "half_of", "stacking_weights"]
 
 TOL, MAX_ITER = 1e-6, 100  # the mean log-density can still gain so much
+LEAST = 1e-9  # weight while weights are looked for
 FOLD_STAGE = 2**32 + 1  # of random numbers, see _sampling
 
 
@@ -133,7 +134,7 @@ def stacking_weights(map_reduce: Callable, shards: Shards, scores: OutOfFold) ->
             proposed = weights * gradient
             there, n_passes = visit(proposed), n_passes + 1
         weights, sums = proposed, there
-    weights = np.where(weights > 1e-12, weights, 0.0)
+    weights = np.where(weights > 2 * LEAST, weights, 0.0)
     return weights / weights.sum()
 
 
@@ -146,6 +147,8 @@ def _newton(gradient: np.ndarray, hessian: np.ndarray) -> np.ndarray:
     factor = cholesky(hessian + ridge)
     aim = solve_triangular(factor, 2.0 * gradient - 1.0, trans="T")
     weights, _ = nnls(factor, aim, maxiter=100 * len(gradient))
+    # A weight of zero would leave rows that only this expert explains without any density.
+    weights = np.maximum(weights / weights.sum(), LEAST)
     return weights / weights.sum()
 
 

@@ -22,7 +22,7 @@ from ._shards import (
     refuse_unusable,
 )
 
-__all__ = ["validated_columns", "validated_shards"]
+__all__ = ["described", "validated_columns", "validated_shards"]
 
 
 def validated_shards(
@@ -36,10 +36,10 @@ def validated_shards(
     refuse_unusable(X)
     if is_sharded(X):
         shards = as_shards(X, n_shards)
-        validate_data(estimator, _described(shards), reset=reset, skip_check_array=True)
+        validate_data(estimator, _one_row_of(shards), reset=reset, skip_check_array=True)
     elif is_zarr(X) or is_foreign(X):
         shards = cut_rows(X, n_shards or (default_n_shards(X.shape[0]) if cut else 1))
-        validate_data(estimator, _described(shards), reset=reset, skip_check_array=True)
+        validate_data(estimator, _one_row_of(shards), reset=reset, skip_check_array=True)
     elif is_frame(X):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         shards = cut_rows(X, n_shards or (default_n_shards(X.shape[0]) if cut else 1))
@@ -75,7 +75,16 @@ def validated_columns(estimator, X) -> None:
     validate_data(estimator, described, reset=False, skip_check_array=True)
 
 
-def _described(shards: Shards):
+def described(value) -> str:
+    """What something is, in a message that expected something else."""
+    if isinstance(value, str):
+        return f"the string {value[:50]!r}"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    return f"a value of type {type(value).__name__}"
+
+
+def _one_row_of(shards: Shards):
     """Something with the columns of the shards, in the order they are read, and few rows."""
     frame = next((shard for shard in shards if isinstance(shard, FrameShard)), None)
     if frame is not None:

@@ -356,7 +356,7 @@ def test_without_matplotlib(fitted, monkeypatch):
 def test_what_is_not_a_fitted_aggregator():
     X = np.random.default_rng(0).normal(size=(100, 2))
     gmm = DistributedGMM().fit(X)
-    with pytest.raises(TypeError, match="got an object of type DistributedGMM"):
+    with pytest.raises(TypeError, match="got a value of type DistributedGMM"):
         ShardDisplay.from_estimator(gmm)
     with pytest.raises(TypeError, match="got the class MixtureOfExpertsAggregator"):
         ShardDisplay.from_estimator(MixtureOfExpertsAggregator)

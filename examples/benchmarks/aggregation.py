@@ -27,7 +27,10 @@ from skdistmix.datasets import make_gaussian_population, sample_gaussian_mixture
 from skdistmix.families import GaussianComponents
 
 K, D, OVERLAP = 5, 10, 0.1
-LOCAL = {"tol": "likelihood", "covariance_penalty": "auto", "n_init": 4, "max_iter": 2000}
+LOCAL = {
+    "tol": "likelihood", "acceleration": "squarem", "covariance_penalty": "auto", "n_init": 4,
+    "max_iter": 1000,
+}  # fmt: skip
 
 
 def population_and_rows(n_rows, seed):
@@ -199,9 +202,12 @@ def site_table(args, results):
             sites.append(X)
             truth.append(own[y])
             seen.append(len(own))
-        model = MixtureOfExpertsAggregator(
-            DistributedGMM(**LOCAL), K, local_components=range(1, K + 1), random_state=seed
-        ).fit(sites)
+        model, _ = quietly(
+            MixtureOfExpertsAggregator(
+                DistributedGMM(**LOCAL), K, local_components=range(1, K + 1), random_state=seed
+            ).fit,
+            sites,
+        )
         whole = global_fit(sites)
         labels, theirs = (np.concatenate(m.predict(sites)) for m in (model, whole))
         truth = np.concatenate(truth)

@@ -11,7 +11,17 @@ import numpy as np
 from .._arrays import to_host
 from ._array_api import moment_sums
 
-__all__ = ["DegenerateComponentError", "Family", "Moments", "TooFewRowsError", "logsumexp0"]
+__all__ = [
+    "LOG_OF_ZERO",
+    "DegenerateComponentError",
+    "Family",
+    "Moments",
+    "TooFewRowsError",
+    "logsumexp0",
+]
+
+
+LOG_OF_ZERO = -1e300  # an infinity would meet zeros in products, and infinities in differences
 
 
 class DegenerateComponentError(ValueError):
@@ -203,8 +213,8 @@ class Family(ABC):
         """The components of a mixture as values that stand alone.
 
         They have ``weights`` and ``means``, a length, ``pick(index)``, ``scaled(factor)``,
-        ``merged(i, j)``, ``merge_costs(i, j)``, ``sample(counts, rng)``, ``is_finite``, and the
-        class method ``join(parts)``.
+        ``replaced(i, one)``, ``merged(i, j)``, ``merge_costs(i, j)``, ``sample(counts, rng)``,
+        ``moments(weight)``, ``is_finite``, and the class method ``join(parts)``.
         """
         raise NotImplementedError(f"{type(self).__name__} has no components that stand alone.")
 

@@ -74,6 +74,9 @@ class GaussianComponents:
             return False
         if not self.are_matrices:
             return bool((self.covariances > 0).all())
+        transposed = self.covariances.transpose(0, 2, 1)
+        if not np.allclose(self.covariances, transposed, rtol=1e-6, atol=0):
+            return False
         try:
             np.linalg.cholesky(self.covariances)
         except np.linalg.LinAlgError:
@@ -134,6 +137,18 @@ class GaussianComponents:
         share = share[:, None]
         covariances = (1 - share) * a.covariances + share * b.covariances + between
         return GaussianComponents(weights, means, covariances)
+
+    def replaced(self, i: int, one: GaussianComponents) -> GaussianComponents:
+        """The same components with another in the place of component i."""
+        parts = []
+        for name in ("weights", "means", "covariances"):
+            parts.append(getattr(self, name).copy())
+            parts[-1][i] = getattr(one, name)[0]
+        result = GaussianComponents(*parts)
+        determinants = self.log_determinants.copy()  # which would be worked out again for all
+        determinants[i] = one.log_determinants[0]
+        vars(result)["log_determinants"] = determinants
+        return result
 
     def merge_costs(self, i, j) -> np.ndarray:
         """What merging pairs of components loses (Runnalls 2007, equation 16)."""

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from ._barycentres import BARYCENTRES
-from ._base import Family, Moments
+from ._base import LOG_OF_ZERO, Family, Moments
 from ._components import COSTS, GaussianComponents, log_overlaps
 from ._coordinates import coordinates, params_of_coordinates
 from ._factors import nearest_covariances
@@ -29,7 +29,6 @@ MAX_CANCELLATION = 1e6  # terms of a sum against the sum, up to which raw produc
 MAX_DIGITS_LOST = 1e8  # the same for second moments, which then keep 8 digits
 EMPTY = 10 * np.finfo(float).eps  # share of all weight below which a component has no rows
 LOG_2PI = float(np.log(2 * np.pi))
-LOG_OF_ZERO = -1e300  # an infinity would meet zeros in matrix products
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .._compute import single_threaded_blas
+from .._validation import described
 from ..mixture import MixtureOfExpertsAggregator
 from ._distances import middle_of, relative_distances
 from ._drawing import (
@@ -167,7 +168,7 @@ class ShardDisplay:
         if not isinstance(aggregator, MixtureOfExpertsAggregator):
             raise TypeError(
                 "ShardDisplay shows the local models of a fitted MixtureOfExpertsAggregator, got "
-                f"{_described(aggregator)}. Of a pipeline give the last step, of a search its "
+                f"{described(aggregator)}. Of a pipeline give the last step, of a search its "
                 "best_estimator_."
             )
         check_is_fitted(aggregator, "mixture_", msg=UNFITTED)
@@ -284,12 +285,6 @@ def _distances_of(experts) -> np.ndarray:
 
 
 # --------------------------------------------------------------------------- checks
-
-
-def _described(value) -> str:
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    return f"an object of type {type(value).__name__}"
 
 
 def _refuse_one(n_shards: int) -> None:

@@ -14,11 +14,21 @@ from .._compute import Workers
 from .._em import score_pass
 from .._validation import validated_shards
 from ..families import GaussianFamily
-from ._combine import Rounds, combined, fitted_gate, refined, stacked_shares, trusted
+from ._combine import (
+    Rounds,
+    check_options,
+    combined,
+    correspondence,
+    fitted_gate,
+    refined,
+    stacked_shares,
+    trusted_sites,
+)
 from ._distributed_gmm import DistributedGMM
-from ._gated import GATES, GatedMixture, checked_context
+from ._gated import GATES, GatedMixture, checked_context, context_names
+from ._local import SMALL_SHARDS, LocalFit, candidates_of, check_estimator, default_estimator
 from ._progress import Progress
-from ._sites import SMALL_SHARDS, LocalFit, check_sites, experts_of, restored, warn_of_sites
+from ._sites import check_sites, experts_of, restored, warn_of_sites
 
 __all__ = ["MixtureOfExpertsAggregator"]
 
@@ -37,9 +47,10 @@ class MixtureOfExpertsAggregator(GatedMixture):
     Parameters
     ----------
     estimator : DistributedGMM, optional
-        The local mixture. Its `n_components`, `n_jobs`, `random_state` and `verbose` are set here.
-        None: ``DistributedGMM(tol="likelihood", covariance_penalty="auto", n_init=4,
-        max_iter=1000)``.
+        The local mixture. Its `n_components`, `n_jobs`, `random_state` and `verbose` are set here;
+        rows are computed in NumPy.
+        None: ``DistributedGMM(tol="likelihood", acceleration="squarem",
+        covariance_penalty="auto", n_init=4, max_iter=1000)``.
     n_components : int, default=1
         Number K of components of the one mixture.
     local_components : int or sequence of int, optional
@@ -269,22 +280,38 @@ class MixtureOfExpertsAggregator(GatedMixture):
             rounds = Rounds(workers.map_reduce)
             sites = workers.map_shards(self._local_fit(len(shards)), shards, seeds)
             rounds.heard(sites)
-            for site, shard in zip(sites, shards, strict=True):
-                progress.say(f"  {shard.name}: {site.outcome}")
-            kept = self._trust(sites, shards)
-            warn_of_sites(sites, self.rejected_shards_, self.shard_names_)
-            template = self._template().set_params(n_components=self.n_components)
-            family = template._family(self.n_features_in_)
-            heard = shards[kept.tolist()]
+            names = [shard.name for shard in shards]
+            for site, name in zip(sites, names, strict=True):
+                progress.say(f"  {name}: {site.outcome}")
+            check_sites(sites, shards.sizes, names, self.small_shards)
+            family = (
+                self._template()
+                .set_params(n_components=self.n_components)
+                ._family(self.n_features_in_)
+            )
+            kept, rejected = trusted_sites(family, sites, self.robust, self.radius_exponent)
+            warn_of_sites(sites, rejected, names)
+            shares = np.array([sites[s].weight for s in kept])
+            shares = shares / shares.sum()
             if self.aggregation == "stacking":
                 progress.say("Stacking weights")
-                chosen, own_seeds = [sites[s] for s in kept], [seeds[s] for s in kept]
-                shares = stacked_shares(rounds.map_reduce, heard, family, chosen, own_seeds)
-                self.shard_weights_[kept] = shares
-                kept = np.flatnonzero(self.shard_weights_)
-                heard = shards[kept.tolist()]
+                shares = stacked_shares(
+                    rounds.map_reduce, shards[kept.tolist()], family,
+                    [sites[s] for s in kept], [seeds[s] for s in kept],
+                )  # fmt: skip
+                kept, shares = kept[shares > 0], shares[shares > 0]
             progress.say(f"Combination of {len(kept)} model(s)")
-            self._combine(sites, kept, heard, family, columns, rounds, rng)
+            heard, chosen = shards[kept.tolist()], [sites[s] for s in kept]
+            params, score = self._one_mixture(family, chosen, shares, heard, rounds, rng)
+            # Nothing is set before all that may fail has not failed.
+            self._set_models(sites, names, kept, shares, rejected, params)
+            self._weighted_fit = any(shard.weight is not None for shard in shards)
+            if columns is not None:
+                self._context_names = context_names(context)
+                self.n_context_columns_ = columns[0].shape[1]
+                heard = heard.beside([columns[s] for s in kept])
+            progress.say(f"Gate {self.gate!r}, and the likelihood of the result")
+            self._finish(family, chosen, shares, heard, rounds, score)
         self.n_rounds_, self.bytes_sent_ = rounds.number, rounds.bytes
         return self
 
@@ -311,96 +338,72 @@ class MixtureOfExpertsAggregator(GatedMixture):
     # ------------------------------------------------------------------ steps of fit
 
     def _check_parameters(self, context):
-        if (self.gate == "context") != (context is not None):
-            given = "none was given" if context is None else "one was given"
-            raise ValueError(
-                f"gate={self.gate!r} and a context of the rows: {given}. Call "
-                "fit(X, context=U) with gate='context', or leave both."
-            )
-        if self.refine and (self.aggregation == "stacking" or self.gate != "bayes"):
-            raise ValueError(
-                f"refine={self.refine} improves the one mixture, but with "
-                f"aggregation={self.aggregation!r} and gate={self.gate!r} rows are judged by the "
-                "experts: use refine=0, or another aggregation with gate='bayes'."
-            )
+        if self.estimator is not None:
+            check_estimator(self.estimator, self.n_components, self.local_components)
+        check_options(self.aggregation, self.gate, self.refine, context is not None)
 
     def _template(self):
         """The local estimator."""
-        if self.estimator is not None:
-            return clone(self.estimator)
-        return DistributedGMM(tol="likelihood", covariance_penalty="auto", n_init=4, max_iter=1000)
+        return default_estimator() if self.estimator is None else clone(self.estimator)
 
     def _local_fit(self, n_shards: int) -> LocalFit:
         wanted = self.n_components if self.local_components is None else self.local_components
-        candidates = np.atleast_1d(wanted)
-        if candidates.ndim != 1 or candidates.dtype.kind not in "iu" or not (candidates > 0).all():
-            raise ValueError(
-                "local_components must be a positive whole number or several, got "
-                f"{self.local_components!r}."
-            )
         return LocalFit(
             self._template(),
-            tuple(sorted({int(K) for K in candidates})),
+            candidates_of(wanted),
             self.small_shards,
             self.min_component_size if n_shards > 1 else 1,  # a single model goes nowhere
             halves=self.aggregation == "stacking",
             bears_failure=self.robust,
         )
 
-    def _trust(self, sites, shards) -> np.ndarray:
-        """Indices of the shards that take part; sets what is known of all."""
-        experts = experts_of(self._template(), sites, self._names())
-        names = [shard.name for shard in shards]
-        check_sites(sites, shards.sizes, names, self.small_shards)
-        heard = np.flatnonzero([site.params is not None or site.is_corrupt for site in sites])
-        models, weights = [sites[s].params for s in heard], np.array([s.weight for s in sites])
-        family, _ = next(e for e in experts if e is not None)._family_and_params()
-        kept = heard[trusted(family, models, weights[heard], self.robust, self.radius_exponent)]
-        for name in (*OF_A_DENSITY, "n_context_columns_"):  # of an earlier fit
-            vars(self).pop(name, None)
-        self.experts_, self.shard_names_ = experts, names
-        self.converged_ = all(site.converged for site in sites)
-        self.rejected_shards_ = np.setdiff1d(heard, kept)
-        self.shard_weights_ = np.zeros(len(sites))
-        self.shard_weights_[kept] = weights[kept] / weights[kept].sum()
-        return kept
-
-    def _combine(self, sites, kept, heard, family, columns, rounds, rng):
-        """The one mixture, the gate, and what the rows say of them."""
-        sites, shares = [sites[s] for s in kept], self.shard_weights_[kept]
-        models, weight = [site.params for site in sites], float(sum(site.weight for site in sites))
-        way = "transport" if self.aggregation == "stacking" else self.aggregation
-        family, found, labels = combined(
-            family, models, shares, weight, aggregation=way, cost=self.cost, n_draws=self.n_draws,
-            map_reduce=rounds.over_shards, rng=rng,
+    def _one_mixture(self, family, sites, shares, heard, rounds, rng) -> tuple:
+        """Parameters of the one mixture and, after EM over the shards, its score."""
+        models, weight = [site.params for site in sites], sum(site.weight for site in sites)
+        family, params = combined(
+            family, models, shares, float(weight),
+            aggregation="transport" if self.aggregation == "stacking" else self.aggregation,
+            cost=self.cost, n_draws=self.n_draws, map_reduce=rounds.over_shards, rng=rng,
         )  # fmt: skip
-        params, score = found.params, None
-        if self.refine:
-            fit = refined(rounds.map_reduce, heard, family, params, sites, self.refine)
-            params, score = fit.params, fit.score
-        self.transport_cost_, self.n_samples_seen_ = found.cost, weight
-        self.expert_labels_ = [None] * len(self.experts_)
-        for s, own in zip(kept, labels, strict=True):
-            self.expert_labels_[s] = own
+        if not self.refine:
+            return params, None
+        fit = refined(rounds.map_reduce, heard, family, params, sites, self.refine)
+        return fit.params, fit.score
+
+    def _set_models(self, sites, names, kept, shares, rejected, params):
+        """The local models, which of them take part, and the one mixture."""
+        for name in (*OF_A_DENSITY, "n_context_columns_", "_context_names"):  # of an earlier fit
+            vars(self).pop(name, None)
+        self.experts_ = experts_of(self._template(), sites, self._names())
+        self.shard_names_, self.rejected_shards_ = names, rejected
+        self.converged_ = all(site.converged for site in sites)
+        self.shard_weights_ = np.zeros(len(sites))
+        self.shard_weights_[kept] = shares
+        self.n_samples_seen_ = float(sum(sites[s].weight for s in kept))
         self.mixture_ = restored(
             self._template(), params, converged_=self.converged_, n_iter_=self.refine,
-            **self._names(),
+            n_samples_seen_=self.n_samples_seen_, **self._names(),
         )  # fmt: skip
         for name in SHOWN:
             setattr(self, name, getattr(self.mixture_, name))
-        if self.gate == "context":
-            self.n_context_columns_ = columns[0].shape[1]
-            columns = [columns[s] for s in kept]
-            heard = heard.beside(columns)
-        self.gate_ = fitted_gate(
-            self.gate, rounds.map_reduce, heard, family, models, shares, columns
-        )
+        self.expert_labels_ = [None] * len(sites)
+        family, _ = self.mixture_._family_and_params()
+        models = [sites[s].params for s in kept]
+        labels, cost = correspondence(family, models, shares, params, self.cost)
+        for s, own in zip(kept, labels, strict=True):
+            self.expert_labels_[s] = own
+        self.transport_cost_ = cost
+
+    def _finish(self, family, sites, shares, heard, rounds, score):
+        """The gate, and what the rows say of the result."""
+        models = [site.params for site in sites]
+        self.gate_ = fitted_gate(self.gate, rounds.map_reduce, heard, family, models, shares)
         self._fitted_gate, self._fitted_aggregation = self.gate, self.aggregation
         self.n_parameters_ = self.mixture_.n_parameters_
         if self.gate != "bayes" or self.aggregation == "stacking":
-            own = sum(self.experts_[s].n_parameters_ for s in kept)
+            own = sum(e.n_parameters_ for e, w in zip(self.experts_, self.shard_weights_) if w)
             per_share = 1 + getattr(self, "n_context_columns_", 0)
-            self.n_parameters_ = own + (len(kept) - 1) * per_share
+            self.n_parameters_ = own + (len(models) - 1) * per_share
         if not GATES[self.gate]:
             return
         if score is None:

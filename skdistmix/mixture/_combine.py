@@ -6,15 +6,41 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._aggregation import Aggregate, aggregate, implied_family, pooled_components
+from .._aggregation import aggregate, implied_family, pooled_components
 from .._em import EMFit, em
 from .._experts import Experts
-from .._gates import ConstantGate, fit_gaussian_gate, fit_softmax_gate
+from .._gates import ConstantGate, column_moments, fit_gaussian_gate, fit_softmax_gate
 from .._robust import log_distances, select_models
 from .._stacking import OutOfFold, stacking_weights
 from ._sites import nbytes
 
-__all__ = ["Rounds", "combined", "fitted_gate", "refined", "stacked_shares", "trusted"]
+__all__ = [
+    "Rounds",
+    "check_options",
+    "combined",
+    "correspondence",
+    "fitted_gate",
+    "refined",
+    "stacked_shares",
+    "trusted",
+    "trusted_sites",
+]
+
+
+def check_options(aggregation: str, gate: str, refine: int, has_context: bool) -> None:
+    """Refuse options of an aggregator that do not go together."""
+    if (gate == "context") != has_context:
+        given = "one was given" if has_context else "none was given"
+        raise ValueError(
+            f"gate={gate!r} and a context of the rows: {given}. Call fit(X, context=U) with "
+            "gate='context', or leave both."
+        )
+    if refine and (aggregation == "stacking" or gate != "bayes"):
+        raise ValueError(
+            f"refine={refine} improves the one mixture, but with aggregation={aggregation!r} and "
+            f"gate={gate!r} rows are judged by the experts: use refine=0, or another aggregation "
+            "with gate='bayes'."
+        )
 
 
 @dataclass
@@ -38,7 +64,9 @@ class Rounds:
         self.bytes += nbytes(values)
 
 
-def trusted(family, models: list, weights: np.ndarray, robust: bool, exponent: float) -> np.ndarray:
+def trusted(
+    family, models: list, weights: np.ndarray, robust: bool, exponent: float, numbers=None
+) -> np.ndarray:
     """Indices of the models to combine.
 
     Parameters
@@ -48,6 +76,8 @@ def trusted(family, models: list, weights: np.ndarray, robust: bool, exponent: f
     models : list of params or None
         None where a model was sent that is none.
     weights : ndarray of shape (n_models,)
+    numbers : sequence of int, optional
+        How messages call the models.
 
     Raises
     ------
@@ -56,15 +86,28 @@ def trusted(family, models: list, weights: np.ndarray, robust: bool, exponent: f
     """
     components = [None if params is None else family.components(params) for params in models]
     if robust:
-        distances = log_distances(family, components)
-        return np.flatnonzero(select_models(distances, weights, exponent).kept)
+        kept = np.ones(len(models), dtype=bool)
+        for equal in (False, True):  # a model must be near by both distances
+            distances = log_distances(family, components, equal_components=equal)
+            kept &= select_models(distances, weights, exponent, numbers).kept
+        return np.flatnonzero(kept)
     bad = [i for i, c in enumerate(components) if c is None or not c.is_finite]
     if bad:
+        called = bad if numbers is None else [int(numbers[i]) for i in bad]
         raise ValueError(
-            f"Local model(s) {bad[:10]} hold NaN, infinities, or covariances that are not positive "
-            "definite. Leave them out, or use robust=True, which takes them for corrupt."
+            f"Local model(s) {called[:10]} hold NaN, infinities, or covariances that are not "
+            "positive definite. Leave them out, or use robust=True, which takes them for corrupt."
         )
     return np.arange(len(models))
+
+
+def trusted_sites(family, sites: list, robust: bool, exponent: float) -> tuple:
+    """Indices of the sites to combine, and of those that are rejected."""
+    heard = np.flatnonzero([site.params is not None or site.is_corrupt for site in sites])
+    weights = np.array([sites[s].weight for s in heard])
+    models = [sites[s].params for s in heard]
+    kept = heard[trusted(family, models, weights, robust, exponent, heard)]
+    return kept, np.setdiff1d(heard, kept)
 
 
 def stacked_shares(map_reduce, shards, family, sites: list, seeds: list) -> np.ndarray:
@@ -79,11 +122,21 @@ def stacked_shares(map_reduce, shards, family, sites: list, seeds: list) -> np.n
 
 
 def combined(family, models: list, shares: np.ndarray, weight: float, **options) -> tuple:
-    """The one mixture: its family, an :class:`Aggregate`, and labels of each model's components."""
+    """The family of the one mixture, prepared, and its parameters."""
     family = implied_family(family, models, shares, weight)
-    found: Aggregate = aggregate(family, models, shares, **options)
+    return family, aggregate(family, models, shares, **options)
+
+
+def correspondence(family, models: list, shares: np.ndarray, params, cost: str) -> tuple:
+    """The component of the one mixture for those of each model, and the mean cost of going there.
+
+    With components moved to their cheapest targets this is the composite transportation divergence.
+    """
+    pooled = pooled_components(family, models, shares)
+    costs = family.distance(pooled, family.components(params), cost)
     ends = np.cumsum([len(params.weights) for params in models])
-    return family, found, np.split(found.targets, ends[:-1])
+    labels = np.split(costs.argmin(axis=1), ends[:-1])
+    return labels, float(pooled.weights @ costs.min(axis=1))
 
 
 def refined(map_reduce, shards, family, params, sites: list, n_iter: int) -> EMFit:
@@ -94,15 +147,13 @@ def refined(map_reduce, shards, family, params, sites: list, n_iter: int) -> EMF
     return em(map_reduce, shards, family.prepare(moments), params, 0.0, n_iter)
 
 
-def fitted_gate(kind: str, map_reduce, shards, family, models, shares, columns):
+def fitted_gate(kind: str, map_reduce, shards, family, models, shares):
     """The gate of a kind over experts with these shares.
 
     Parameters
     ----------
     shards : Shards
         With the side information beside the features for ``kind="context"``.
-    columns : list of ndarray or None
-        This side information.
     """
     prior = ConstantGate(shares)
     if kind == "bayes":
@@ -113,10 +164,10 @@ def fitted_gate(kind: str, map_reduce, shards, family, models, shares, columns):
     if kind == "gaussian":
         return fit_gaussian_gate(map_reduce, shards, experts, prior, moments)
     center, scale = moments.mean, np.sqrt(moments.variance)
-    if kind == "context":
-        U = np.concatenate(columns)
-        center, scale = U.mean(axis=0), U.std(axis=0)
     n_features = len(moments.mean)
+    if kind == "context":
+        moments = column_moments(map_reduce, shards, n_features)
+        center, scale = moments.mean, np.sqrt(moments.variance)
     return fit_softmax_gate(
         map_reduce, shards, experts, prior, center, scale, n_features, kind == "context"
     )

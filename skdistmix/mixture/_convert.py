@@ -12,6 +12,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.utils.fixes import parse_version
 from sklearn.utils.validation import check_is_fitted
 
+from .._validation import described
 from ..families import GAUSSIAN_FAMILIES, DegenerateComponentError, GaussianParams
 
 __all__ = ["SklearnConversion", "from_sklearn", "to_sklearn"]
@@ -170,18 +171,13 @@ def _check_type(cls, model) -> None:
         raise TypeError(f"{wanted}, got the class {model.__name__}: fit an instance of it first.")
     if not isinstance(model, GaussianMixture):
         hint = ": it needs no conversion." if isinstance(model, SklearnConversion) else "."
-        raise TypeError(f"{wanted}, got {_described(model)}{hint}")
+        raise TypeError(f"{wanted}, got {described(model)}{hint}")
     missing = [name for name in PARAMETERS if not hasattr(model, name)]
     if missing:
         raise NotFittedError(
             f"This {type(model).__name__} is not fitted yet (it has no {missing[0]}): call its fit "
             "before from_sklearn."
         )
-
-
-def _described(value) -> str:
-    kind = type(value).__name__
-    return f"the string {value[:50]!r}" if isinstance(value, str) else f"a value of type {kind}"
 
 
 def _checked_params(model) -> tuple:

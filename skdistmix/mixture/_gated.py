@@ -13,7 +13,7 @@ from .._shards import is_dask, is_sharded, split_rows
 from .._validation import validated_shards
 from ._base import BaseMixture, RowValues
 
-__all__ = ["GATES", "GatedMixture", "checked_context"]
+__all__ = ["GATES", "GatedMixture", "checked_context", "context_names"]
 
 #: Gates, and whether they make a density of the experts.
 GATES = {"bayes": True, "context": True, "softmax": False, "gaussian": False}
@@ -38,7 +38,7 @@ class GatedMixture(BaseMixture):
         Returns
         -------
         labels : ndarray of shape (n_samples,), or one array a shard
-            As :meth:`DistributedGMM.predict` gives them.
+            As :meth:`DistributedGMM.predict` gives them; with a context a list for a path.
         """
         return self._rows(X, "predict", context)
 
@@ -186,6 +186,8 @@ class GatedMixture(BaseMixture):
             )
         if self._fitted_aggregation != "stacking":
             return super().sample(n_samples)
+        if n_samples < 1:
+            raise ValueError(f"Invalid value for 'n_samples': {n_samples}. At least one is needed.")
         models, labels = self._experts()
         shares = self.gate_.weights
         pooled = type(models[0]).join([m.scaled(a) for m, a in zip(models, shares, strict=True)])
@@ -226,7 +228,7 @@ class GatedMixture(BaseMixture):
                 "With a context, Dask collections are not predicted lazily: give as_shards(X)."
             )
         shards = validated_shards(self, X, reset=False, min_rows=0 if is_sharded(X) else 1)
-        columns = checked_context(context, shards, self.n_context_columns_)
+        columns = self._checked_context(context, shards)
         kernel, n_components = self._kernel()
         width = self.n_features_in_ + self.n_context_columns_
         function = RowValues(kernel, method, width, n_components)
@@ -239,9 +241,12 @@ class GatedMixture(BaseMixture):
         self._check_has_context(context)
         shards = validated_shards(self, X, reset=False).with_weights(sample_weight)
         if context is not None:
-            shards = shards.beside(checked_context(context, shards, self.n_context_columns_))
+            shards = shards.beside(self._checked_context(context, shards))
         with Workers(self.n_jobs) as workers:
             return score_pass(workers.map_reduce, shards, self._kernel()[0], check=True)
+
+    def _checked_context(self, context, shards):
+        return checked_context(context, shards, self.n_context_columns_, self._context_names)
 
     def _check_has_context(self, context):
         if context is None and self._fitted_gate == "context":
@@ -267,16 +272,33 @@ class GatedMixture(BaseMixture):
             )
 
 
-def checked_context(context, shards, n_columns: int | None = None) -> list[np.ndarray]:
-    """Side information as one array of numbers a shard, shape (n_rows, n_columns)."""
+def checked_context(context, shards, n_columns: int | None = None, names=None) -> list:
+    """Side information as one array of numbers a shard, shape (n_rows, n_columns).
+
+    `names` are those of the columns in `fit`, if they had any.
+    """
     parts = split_rows(context, shards, "context", ndim=(1, 2))
-    parts = [part.reshape(len(part), -1) for part in parts]
+    parts = [part[:, None] if part.ndim == 1 else part for part in parts]
     widths = {part.shape[1] for part in parts}
-    if len(widths) > 1 or (n_columns is not None and widths != {n_columns}):
+    if len(widths) > 1 or 0 in widths or (n_columns is not None and widths != {n_columns}):
         expected = "the same number everywhere" if n_columns is None else f"{n_columns} as in fit"
         raise ValueError(f"context has {sorted(widths)} columns, expected {expected}.")
+    given = context_names(context)
+    if names is not None and given is not None and given != names:
+        raise ValueError(f"context has the columns {given}, in fit it had {names}.")
     for part, shard in zip(parts, shards, strict=True):
         if not np.isfinite(part).all():
             row = int(np.flatnonzero(~np.isfinite(part).all(axis=1))[0])
             raise ValueError(f"context contains NaN or infinity: {shard.name}, row {row}.")
     return parts
+
+
+def context_names(context) -> list[str] | None:
+    """Names of the columns of a DataFrame, or of a list of them, that all are strings."""
+    frames = context if isinstance(context, (list, tuple)) else [context]
+    named = [list(frame.columns) for frame in frames if hasattr(frame, "columns")]
+    if not named or not all(isinstance(name, str) for name in named[0]):
+        return None
+    if any(names != named[0] for names in named):
+        raise ValueError(f"context has columns {named[0]} in one shard, and others elsewhere.")
+    return named[0]

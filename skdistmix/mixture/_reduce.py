@@ -13,8 +13,9 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 
 from .._aggregation import AGGREGATIONS
 from .._compute import Workers
+from .._validation import described
 from ..families import GaussianFamily
-from ._combine import combined, trusted
+from ._combine import combined, correspondence, trusted
 from ._convert import from_sklearn
 from ._distributed_gmm import DistributedGMM
 from ._sites import restored
@@ -60,8 +61,8 @@ def reduce_mixtures(
     models : list of DistributedGMM or sklearn.mixture.GaussianMixture
         Fitted, of one `covariance_type` and number of features.
     weights : array-like of shape (n_models,), optional
-        What the models stand for, such as their numbers of rows. None: `n_samples_seen_` where all
-        models have it, otherwise all the same.
+        Numbers of rows that the models stand for; their sum is `n_samples_seen_` of the result.
+        None: `n_samples_seen_` of the models where all have it, otherwise all the same.
     n_components : int, optional
         Number of components. None: the largest of the models', which is too small where they see
         different clusters.
@@ -85,11 +86,10 @@ def reduce_mixtures(
     Returns
     -------
     DistributedGMM
-        Fitted, with the constructor's parameters of the first model where they apply. It has
-        `transport_cost_`, the mean cost of moving the components of the models to its own,
-        `model_labels_`, for each model which of its own components they were moved to (None for
-        one left out), and `rejected_models_`, the indices of those; no criteria and no likelihood,
-        which need data.
+        Fitted, of the `covariance_type` of the models. It has `transport_cost_`, the mean cost of
+        moving the components of the models to its own, `model_labels_`, for each model which of its
+        own components they are nearest to (None for one left out), and `rejected_models_`, the
+        indices of those; no criteria and no likelihood, which need data.
 
     Raises
     ------
@@ -120,24 +120,27 @@ def reduce_mixtures(
     if first is None:
         raise ValueError("None of the models has usable parameters.")
     _check_alike(fitted, first)
-    weights = _checked_weights(weights, fitted)
+    weights, are_sizes = _checked_weights(weights, fitted)
     _check_sizes(fitted, min_component_size)
     family, _ = first._family_and_params()
     params = [None if model is None else model._family_and_params()[1] for model in fitted]
+    counted = np.flatnonzero(weights > 0)
     with Workers(1) as workers:
-        kept = trusted(family, params, weights, robust, radius_exponent)
-        kept = kept[weights[kept] > 0]
+        params = [params[i] for i in counted]
+        numbers = counted if len(counted) < len(models) else None
+        kept = trusted(family, params, weights[counted], robust, radius_exponent, numbers)
+        params, kept = [params[i] for i in kept], counted[kept]
+        shares = weights[kept] / weights[kept].sum()
         if n_components is None:
-            n_components = max(len(params[i].weights) for i in kept)
+            n_components = max(len(model.weights) for model in params)
         template = DistributedGMM(n_components, covariance_type=first.covariance_type_)
-        _, found, labels = combined(
-            template._family(first.n_features_in_), [params[i] for i in kept],
-            weights[kept] / weights[kept].sum(), float(weights[kept].sum()),
+        prepared, one = combined(
+            template._family(first.n_features_in_), params, shares, float(weights[kept].sum()),
             aggregation=aggregation, cost=cost, n_draws=n_draws,
             map_reduce=workers.map_reduce, rng=check_random_state(random_state),
         )  # fmt: skip
-    left_out = np.setdiff1d(np.arange(len(models)), kept)
-    rejected = left_out[weights[left_out] > 0]
+        labels, transport_cost = correspondence(prepared, params, shares, one, cost)
+    rejected = np.setdiff1d(counted, kept)
     if len(rejected):
         warnings.warn(
             f"Model(s) {rejected.tolist()} are rejected: too far from the others, or without "
@@ -146,15 +149,17 @@ def reduce_mixtures(
             UserWarning,
             stacklevel=3,
         )
-    names = {"n_features_in_": first.n_features_in_}
+    attributes = {"n_features_in_": first.n_features_in_}
     if hasattr(first, "feature_names_in_"):
-        names["feature_names_in_"] = first.feature_names_in_
+        attributes["feature_names_in_"] = first.feature_names_in_
+    if are_sizes:
+        attributes["n_samples_seen_"] = float(weights[kept].sum())
     model_labels = [None] * len(models)
     for i, own in zip(kept, labels, strict=True):
         model_labels[i] = own
     return restored(
-        template, found.params, converged_=True, n_iter_=0, transport_cost_=found.cost,
-        model_labels_=model_labels, rejected_models_=rejected, **names,
+        template, one, converged_=True, n_iter_=0, transport_cost_=transport_cost,
+        model_labels_=model_labels, rejected_models_=rejected, **attributes,
     )  # fmt: skip
 
 
@@ -166,7 +171,7 @@ def _as_ours(model, index: int, robust: bool):
         return model
     if not isinstance(model, GaussianMixture):
         raise TypeError(
-            f"Model {index} is {_described(model)}: reduce_mixtures takes fitted DistributedGMM "
+            f"Model {index} is {described(model)}: reduce_mixtures takes fitted DistributedGMM "
             "and sklearn.mixture.GaussianMixture."
         )
     try:
@@ -177,12 +182,6 @@ def _as_ours(model, index: int, robust: bool):
         if robust:
             return None
         raise ValueError(f"Model {index}: {error}") from error
-
-
-def _described(value) -> str:
-    if isinstance(value, type):
-        return f"the class {value.__name__}, not a fitted object"
-    return f"of type {type(value).__name__}"
 
 
 def _check_alike(models, first) -> None:
@@ -200,25 +199,23 @@ def _check_alike(models, first) -> None:
                 )
 
 
-def _checked_weights(weights, models) -> np.ndarray:
+def _checked_weights(weights, models) -> tuple[np.ndarray, bool]:
+    """Weights of the models, and whether they are more than a guess."""
     if weights is None:
-        known = [getattr(model, "n_samples_seen_", None) for model in models if model is not None]
-        unknown = [
-            i
-            for i, model in enumerate(models)
-            if model is not None and getattr(model, "n_samples_seen_", None) is None
-        ]
-        if unknown:
-            if len(unknown) < len(known):
-                warnings.warn(
-                    f"All models count the same, because model(s) {unknown[:10]} do not say how "
-                    "many rows they stand for: give weights.",
-                    UserWarning,
-                    stacklevel=4,
-                )
-            return np.ones(len(models))
-        middle = float(np.median(known))
-        return np.array([middle if m is None else float(m.n_samples_seen_) for m in models])
+        sizes = [getattr(model, "n_samples_seen_", None) for model in models if model is not None]
+        if all(size is not None for size in sizes):
+            # A model that is none was fitted to we do not know how many rows.
+            middle = float(np.median(sizes))
+            given = [middle if m is None else float(m.n_samples_seen_) for m in models]
+            return np.array(given), True
+        if any(size is not None for size in sizes):
+            warnings.warn(
+                "Some of the models say how many rows they stand for (n_samples_seen_), others do "
+                "not, so that all count the same: give weights.",
+                UserWarning,
+                stacklevel=4,
+            )
+        return np.ones(len(models)), False
     weights = np.asarray(weights, dtype=np.float64)
     if weights.shape != (len(models),):
         raise ValueError(
@@ -226,7 +223,7 @@ def _checked_weights(weights, models) -> np.ndarray:
         )
     if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
         raise ValueError(f"weights must be finite, at least 0, and not all 0, got {weights}.")
-    return weights
+    return weights, True
 
 
 def _check_sizes(models, least: float) -> None:

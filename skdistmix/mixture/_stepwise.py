@@ -156,7 +156,7 @@ class StepwiseEM:
         params, moments = self._fitted_params(), getattr(self, "_moments", None)
         if moments is None:  # a model that came without its data
             moments = family.implied_moments(params, full=family.full_scatter)
-            seen = batch.weight
+            seen = getattr(self, "n_samples_seen_", batch.weight)
             moments = replace(moments, weight=seen, scatter=moments.scatter * seen)
         seen = moments.weight
         stats = family.prepare(moments).implied_statistics(params, seen)
