@@ -116,29 +116,21 @@ def select_models(
             f"robust=True needs at least 3 shards to tell honest ones from others, got {n}: give "
             "more shards, or robust=False."
         )
-    distances = _for_equal_sizes(distances, sizes)
-    kept, center = _kept(distances, exponent)
     # A shard may claim any size; what it claims beyond a few times the others' is not believed.
-    shares = np.minimum(sizes, LARGEST * np.median(sizes)) if sizes.any() else np.ones(n)
-    shares, numbers = shares / shares.sum(), np.arange(n) if numbers is None else np.array(numbers)
-    for others in (~kept & _is_usable(distances), kept & (np.arange(n) != center)):
-        _refuse_rivals(distances, shares, kept & ~others, others, numbers)
-    return RobustSelection(kept, center)
-
-
-def _kept(distances: np.ndarray, exponent: float) -> tuple[np.ndarray, int]:
-    """Which models are kept, and the one in the middle; equal models are judged as one."""
-    equal = distances == -np.inf
-    first = equal.argmax(axis=1)  # the first model that each is equal to
-    different = np.unique(first)
+    shares = np.minimum(sizes, LARGEST * np.median(sizes[sizes > 0])) if sizes.any() else np.ones(n)
+    numbers = np.arange(n) if numbers is None else np.array(numbers)
+    distances = _for_equal_sizes(distances, sizes)
+    first = (distances == -np.inf).argmax(axis=1)  # the first model that each is equal to
+    different, same = np.unique(first, return_inverse=True)
     if len(different) < 3:
-        return _around_middle(distances, exponent)
-    near, middle = _around_middle(distances[np.ix_(different, different)], exponent)
-    return np.isin(first, different[near]), int(different[middle])
-
-
-def _is_usable(distances: np.ndarray) -> np.ndarray:
-    return (distances < np.inf).sum(axis=1) > 1
+        different = same = np.arange(n)
+    distances = distances[np.ix_(different, different)]
+    shares = np.bincount(same, shares) / shares.sum()
+    kept, center = _around_middle(distances, exponent)
+    usable, apart = (distances < np.inf).sum(axis=1) > 1, np.arange(len(kept)) != center
+    for others in (~kept & usable, kept & apart):
+        _refuse_rivals(distances, shares, kept & ~others, others, numbers[different])
+    return RobustSelection(kept[same], int(different[center]))
 
 
 def _for_equal_sizes(distances: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -196,7 +188,8 @@ def _refuse_rivals(distances, shares, first, others, numbers) -> None:
     companions = (distances[np.ix_(among, among)] < apart[:, None]).sum(axis=1)
     best = int(np.argmax(companions))
     second = others & (distances[among[best]] < apart[best])
-    first = ~second & _is_usable(distances) if first.sum() == 1 else first
+    if first.sum() == 1:  # the middle of what was kept: all but the second group stand against it
+        first = ~second & (distances < np.inf).any(axis=1)
     weight = max(shares[second].sum(), second.mean())
     if weight <= SECOND_GROUP or second.sum() < 2:
         return

@@ -5,6 +5,7 @@ import warnings
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import make_blobs
 from sklearn.base import clone
@@ -17,6 +18,10 @@ from sklearn.preprocessing import StandardScaler
 
 from skdistmix import DistributedGMM, MixtureOfExpertsAggregator, as_shards, reduce_mixtures
 from skdistmix._alignment import transport_distance
+from skdistmix._experts import Experts
+from skdistmix._stacking import OutOfFold, half_of
+from skdistmix.mixture import _aggregator
+from skdistmix.mixture._local import LocalFit
 from skdistmix.model_selection import FullData
 
 # One start is enough on separated rows, and makes the tests fast.
@@ -203,7 +208,38 @@ def test_no_component_that_leaves_a_shard_stands_for_few_rows(sites):
         ).fit(shards)
     for expert, X in zip(model.experts_, shards):
         assert expert.weights_.min() * len(X) >= 10 - 1e-6
-        assert not hasattr(expert, "_moments")  # smallest and largest values stay there
+
+
+def test_a_heavy_row_is_one_row(sites):
+    """Weight is no crowd: a component of one row of weight 100 does not leave its shard."""
+    shards, weights = [X.copy() for X in sites], [np.ones(len(X)) for X in sites]
+    for X, w in zip(shards, weights):
+        X[7], w[7] = 60.0, 100.0
+    with pytest.warns(UserWarning, match="fewer components than asked for"):
+        model = aggregator(n_components=3, local_components=4).fit(shards, sample_weight=weights)
+    for expert in model.experts_:
+        assert np.abs(expert.means_ - 60).max(axis=1).min() > 5
+
+
+def test_what_a_site_sends(sites):
+    """Sums about all rows, models that stand for enough rows, and no smallest or largest value."""
+    site = LocalFit(LOCAL, (3,), "lower", 10, halves=True)(as_shards(sites)[:1], seed=0)
+    assert np.isinf(site.moments.low).all() and np.isinf(site.moments.high).all()
+    assert len(site.moments.distinct) == 0
+    assert site.n_rows == 600 and site.moments.weight == 600
+    few = np.vstack([sites[0], sites[0][:11] + 100])  # 11 rows: about half of them in each half
+    site = LocalFit(LOCAL, (4,), "lower", 10, halves=True)(as_shards([few]), seed=0)
+    for half in site.halves:
+        np.testing.assert_array_equal(half.weights, site.params.weights)  # the whole stands in
+
+
+def test_candidates_that_degenerate_are_passed_over(sites):
+    local = DistributedGMM(reg_covar=0, max_iter=500, tol=1e-6)
+    shards = [np.vstack([X, np.full((120, 2), 3.0)]) for X in sites]
+    model = MixtureOfExpertsAggregator(
+        local, 1, local_components=[1, 4], random_state=0
+    ).fit(shards)  # fmt: skip
+    assert {len(expert.weights_) for expert in model.experts_} <= {1, 4}
 
 
 def test_local_fits_that_do_not_converge_are_named(sites):
@@ -317,6 +353,71 @@ def test_weights_of_stacking_solve_the_problem_of_textbooks():
     assert _newton(sums.gradient / 2000, sums.hessian / 2000).min() >= 0
 
 
+def test_rows_are_scored_by_models_that_never_saw_them(sites):
+    """Stacking: other shards' models, and for own rows the model of the other half."""
+    shards = as_shards(sites[:3])
+    seeds = [11, 12, 13]
+    local = LocalFit(LOCAL, (3,), "lower", 10, halves=True)
+    found = [local(shards[i : i + 1], seed) for i, seed in enumerate(seeds)]
+    family = LOCAL._family(2)
+    models = [family.components(site.params) for site in found]
+    halves = [
+        tuple(family.components_kernel(family.components(h)) for h in site.halves) for site in found
+    ]
+    experts = Experts.of(family, models, np.zeros(9, dtype=int))
+    scores = OutOfFold(experts, halves, seeds, shards.offsets)
+
+    class Rows:
+        X = np.concatenate(sites[:3])
+        rows = np.arange(1800)
+
+    table = scores(Rows)
+    for m in range(3):
+        whole = DistributedGMM(3).fit(sites[0])
+        for l in range(3):  # noqa: E741
+            rows = slice(600 * l, 600 * (l + 1))
+            if l != m:
+                whole._set_params(family.prepare(models[m].moments(1.0)), found[m].params)
+                expected = whole.score_samples(sites[l])
+                np.testing.assert_allclose(table[m, rows], expected, atol=1e-9)
+                continue
+            for half in (0, 1):
+                mine = half_of(shards[m : m + 1], seeds[m], half)[0].weight.read(0, 600) > 0
+                other = half_of(shards[m : m + 1], seeds[m], 1 - half)
+                fitted = clone(LOCAL).set_params(
+                    n_components=3, weights_init=found[m].params.weights,
+                    means_init=found[m].params.means,
+                    precisions_init=family.precisions(found[m].params),
+                ).fit(other)  # fmt: skip
+                expected = fitted.score_samples(sites[m][mine])
+                np.testing.assert_allclose(table[m, rows][mine], expected, atol=1e-6)
+
+
+def test_shards_that_are_left_out_shift_nothing(sites):
+    """Seeds and contexts stay with their shards when one before them has no model."""
+    seen = {}
+    original = _aggregator.stacked_shares
+
+    def noted(map_reduce, shards, family, chosen, seeds):
+        seen["sizes"], seen["seeds"] = shards.sizes, seeds
+        return original(map_reduce, shards, family, chosen, seeds)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_aggregator, "stacked_shares", noted)
+        aggregator(aggregation="stacking").fit([np.empty((0, 2)), *sites])
+    drawn = np.random.RandomState(0).randint(np.iinfo(np.int32).max, size=7)
+    assert seen["seeds"] == drawn[1:].tolist() and seen["sizes"] == [600] * 6
+
+    contexts = [np.full(len(X), float(i)) for i, X in enumerate(sites)]
+    model = aggregator(gate="context").fit(
+        [np.empty((0, 2)), *sites], context=[np.empty(0), *contexts]
+    )
+    same = aggregator(gate="context", random_state=0).fit(sites, context=contexts)
+    assert model.lower_bound_ == pytest.approx(same.lower_bound_, abs=1e-3)
+    shares = np.exp(model.gate_.log_shares(np.array([[0.0], [5.0]])))
+    assert shares[0, 0] > shares[5, 0] and shares[5, 1] > shares[0, 1]
+
+
 def integral(model, context=None):
     x = np.linspace(-40, 40, 8001)[:, None]
     given = {} if context is None else {"context": np.full((len(x), 1), context)}
@@ -378,8 +479,25 @@ def test_a_context_tells_sites_apart(line):
         np.concatenate(model.predict(sites, context=contexts)),
     )
     assert model.n_context_columns_ == 1
+    assert np.abs(model.gate_.coef).max() < 20  # the ridge: sites are told apart without error
     with pytest.raises(ValueError, match="nothing to draw from"):
         model.sample(3)
+
+
+def test_rows_of_weight_zero_do_not_move_the_gate(line):
+    sites, contexts = line
+    weights = [np.ones(len(x)) for x in sites]
+    model = aggregator(n_components=2, gate="context").fit(
+        sites, sample_weight=weights, context=contexts
+    )
+    more = [np.vstack([x, [[0.0]]]) for x in sites]
+    same = aggregator(n_components=2, gate="context").fit(
+        more,
+        sample_weight=[np.append(w, 0.0) for w in weights],
+        context=[np.vstack([u, [[1e6]]]) for u in contexts],
+    )
+    np.testing.assert_allclose(same.gate_.scale, model.gate_.scale)
+    assert same.lower_bound_ == pytest.approx(model.lower_bound_, rel=1e-6)
 
 
 def test_the_gradient_of_a_gate_is_that_of_its_likelihood(line):
@@ -434,6 +552,12 @@ def test_parameters_that_do_not_go_together(line):
         MixtureOfExpertsAggregator(GaussianMixture()).fit(sites)
     with pytest.raises(ValueError, match="at least 3 shards"):
         aggregator(n_components=2, robust=True).fit(sites[:2])
+    with pytest.raises(ValueError, match="say so by local_components=7"):
+        MixtureOfExpertsAggregator(DistributedGMM(7), 2).fit(sites)
+    with pytest.raises(ValueError, match="'covariance_type' parameter of DistributedGMM"):
+        MixtureOfExpertsAggregator(DistributedGMM(covariance_type="banana"), 2).fit(sites)
+    with pytest.raises(ValueError, match="use device=None"):
+        MixtureOfExpertsAggregator(DistributedGMM(device="cuda"), 2).fit(sites)
     with pytest.raises(ValueError, match="only 2 different component"):
         aggregator(n_components=9, local_components=1).fit([sites[0], sites[0] + 5])
 
@@ -453,6 +577,13 @@ def test_a_context_that_does_not_fit(line):
         model.predict(sites)
     with pytest.raises(ValueError, match=r"context has \[2\] columns, expected 1 as in fit"):
         model.score(sites, context=[np.zeros((len(x), 2)) for x in sites])
+    frames = [pd.DataFrame({"site": c[:, 0], "zero": 0.0}) for c in contexts]
+    named = aggregator(n_components=2, gate="context").fit(sites, context=frames)
+    named.predict(sites, context=frames)
+    with pytest.raises(ValueError, match=r"context has the columns \['zero', 'site'\], in fit"):
+        named.predict(sites, context=[f[["zero", "site"]] for f in frames])
+    with pytest.raises(ValueError, match=r"context has \[0\] columns"):
+        aggregator(gate="context").fit(sites, context=[np.empty((len(x), 0)) for x in sites])
     with pytest.raises(ValueError, match="the gate is 'bayes'"):
         aggregator(n_components=2).fit(sites).predict(sites, context=contexts)
 
@@ -556,6 +687,23 @@ def test_models_are_reduced_without_their_data(sites):
     fewer = reduce_mixtures(experts, n_components=2, random_state=0)
     assert len(fewer.weights_) == 2 and fewer.transport_cost_ > one.transport_cost_
     assert [len(names) for names in fewer.model_labels_] == [3] * 6
+
+
+def test_reductions_of_reductions_remember_rows():
+    rng = np.random.default_rng(0)
+    near = [DistributedGMM(1).fit(rng.normal(0, 1, size=(3000, 1))) for _ in range(10)]
+    far = [DistributedGMM(1).fit(rng.normal(10, 1, size=(100, 1)))]
+    both = [reduce_mixtures(models) for models in (near, far)]
+    assert [model.n_samples_seen_ for model in both] == [30_000, 100]
+    one = reduce_mixtures(both, n_components=1)
+    assert one.means_[0, 0] == pytest.approx(10 * 100 / 30_100, abs=0.02)
+    theirs = far[0].to_sklearn()
+    with pytest.warns(UserWarning, match="others do not, so that all count the same"):
+        equal = reduce_mixtures([near[0], theirs], n_components=1)
+    assert not hasattr(equal, "n_samples_seen_")
+    assert equal.means_[0, 0] == pytest.approx(5, abs=0.2)
+    one.partial_fit(np.full((100, 1), 3.0) + rng.normal(size=(100, 1)))
+    assert one.means_[0, 0] < 0.2  # a hundred rows against thirty thousand
 
 
 def test_models_that_lie_are_rejected(sites):

@@ -404,6 +404,42 @@ def test_honest_small_shards_are_kept():
     assert not select_models(distances, np.ones(13)).kept.all()
 
 
+def test_lies_about_wide_components_are_seen():
+    """A component twice as wide in ten features has a thousandth of the squared density."""
+    rng = np.random.default_rng(0)
+    d, n = 10, 12
+    family = GAUSSIAN_FAMILIES["full"](2)
+    spread = np.stack([0.2 * np.eye(d), np.eye(d)])
+    models = []
+    for i in range(n):
+        means = np.stack([np.zeros(d), np.full(d, 3.0)]) + 0.03 * rng.normal(size=(2, d))
+        means[1] += 5.0 * (i < 4)
+        models.append(GaussianComponents(np.array([0.5, 0.5]), means, spread))
+    plain = select_models(log_distances(family, models), np.ones(n)).kept
+    assert plain[:4].all()  # the density alone hardly changes
+    scaled = log_distances(family, models, equal_components=True)
+    assert select_models(scaled, np.ones(n)).kept.tolist() == [False] * 4 + [True] * 8
+
+
+def test_copies_of_a_model_do_not_throw_out_the_others():
+    family, models = honest_models(n=5, d=8)
+    models = [models[0]] * 3 + models[1:]
+    assert select_models(log_distances(family, models), np.ones(7)).kept.all()
+    wild = [*models, shifted(models[0], 50.0)]
+    kept = select_models(log_distances(family, wild), np.ones(8)).kept
+    assert kept.tolist() == [True] * 7 + [False]
+
+
+def test_what_liars_claim_of_their_size_does_not_help():
+    family, models = honest_models(n=12)
+    models[0] = shifted(models[0], 8.0)
+    distances = log_distances(family, models)
+    for claimed in (1e-9, 1.0, 1e9):
+        sizes = np.r_[claimed, np.ones(11)]
+        kept = select_models(distances, sizes).kept
+        assert kept.tolist() == [False] + [True] * 11
+
+
 def test_two_groups_are_not_decided_between():
     family, models = honest_models(n=10)
     for i in range(6, 10):
