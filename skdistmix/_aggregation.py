@@ -44,7 +44,7 @@ def aggregate(
     n_draws : int
         Rows drawn from each model, for "kl-average".
     map_reduce : callable
-        For EM on draws; see ``Workers``.
+        For k-means and EM on draws; see ``Workers``.
     rng : numpy.random.RandomState
 
     Raises
@@ -59,7 +59,7 @@ def aggregate(
     if aggregation == "medoid":
         return _middle(family, models, fitting)
     pooled = pooled_components(family, models, shares)
-    starts = starts_for(family, pooled, fitting, cost, rng)
+    starts = starts_for(map_reduce, family, pooled, fitting, cost, rng)
     params = reduce_components(family, pooled, starts, cost).params
     if aggregation == "kl-average":
         params = kl_average(map_reduce, family, models, shares, params, n_draws, rng)

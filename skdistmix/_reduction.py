@@ -8,12 +8,12 @@ target becomes the barycentre of what it was sent. This is k-means in the space 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.cluster import KMeans
 
+from ._seeding import cluster_candidates, nearest
 from .families import Family
 
 __all__ = ["Reduction", "reduce_components", "starts_for"]
@@ -23,7 +23,7 @@ MAX_ITER = 200  # the assignments repeat after a few
 MAX_GREEDY, MAX_GREEDY_WORK = 500, 1.5e9
 MAX_DESCENTS = 25  # starts that are followed to their end, the most promising ones
 EQUAL = 1e-12
-N_DRAWS = 10_000  # that k-means clusters for a start
+N_DRAWS = 5_000  # that k-means clusters for a start
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,13 @@ def descend(family: Family, pooled, params, cost: str) -> Reduction:
     return Reduction(params, targets, value, n_iter)
 
 
-def starts_for(family: Family, pooled, local: Iterable, cost: str, rng) -> list:
+def starts_for(map_reduce: Callable, family: Family, pooled, local, cost: str, rng) -> list:
     """Where to start a reduction: local mixtures, clustered draws, and greedy merging.
 
     Parameters
     ----------
+    map_reduce : callable
+        For k-means on the draws; see ``Workers``.
     local : iterable of params
         Local mixtures with as many components as the family.
     rng : numpy.random.RandomState
@@ -103,7 +105,7 @@ def starts_for(family: Family, pooled, local: Iterable, cost: str, rng) -> list:
     if n <= MAX_GREEDY and n**2 * d**3 <= MAX_GREEDY_WORK:
         groups = greedy_groups(pooled, K)
         starts.append(family.barycentre(pooled, _plan(pooled, groups, K), cost))
-    plan = _plan_of_draws(family, pooled, K, rng)
+    plan = _plan_of_draws(map_reduce, family, pooled, K, rng)
     if plan is not None:
         starts.append(family.barycentre(pooled, plan, cost))
     return starts
@@ -132,7 +134,7 @@ def greedy_groups(components, n_groups: int) -> np.ndarray:
     return np.searchsorted(alive, labels)
 
 
-def _plan_of_draws(family: Family, pooled, n_components: int, rng) -> np.ndarray | None:
+def _plan_of_draws(map_reduce, family: Family, pooled, n_components: int, rng) -> np.ndarray | None:
     """The plan by which draws of the pooled components fall into clusters; None if one is empty."""
     masses = pooled.weights / pooled.weights.sum()
     counts = np.maximum(np.round(masses * N_DRAWS).astype(int), 1)
@@ -140,10 +142,11 @@ def _plan_of_draws(family: Family, pooled, n_components: int, rng) -> np.ndarray
     seed = int(rng.randint(2**31 - 1))
     scale = np.maximum(X.std(axis=0), np.finfo(float).tiny)
     weight = np.repeat(masses / counts, counts)
-    clusters = KMeans(n_components, n_init=1, random_state=seed).fit(X / scale, None, weight)
+    runs = cluster_candidates(map_reduce, X / scale, weight, n_components, seed, n_runs=1)
+    labels, _ = nearest(X / scale, runs[0][0])
     source = np.repeat(np.arange(len(counts)), counts)
     plan = np.zeros((len(counts), n_components))
-    np.add.at(plan, (source, clusters.labels_), weight)
+    np.add.at(plan, (source, labels), weight)
     return plan if (plan.sum(axis=0) > 0).all() else None
 
 
