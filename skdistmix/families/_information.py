@@ -44,6 +44,9 @@ class Information:
         Derivatives of the m parameters that users see by the coordinates.
     component : ndarray of shape (m,)
         The component that each of these belongs to, -1 for what all share.
+    entries : dict
+        Where the m parameters stand: for each attribute of the parameters its index arrays, and
+        those of entries that are the same (the other triangle of a symmetric matrix).
     """
 
     weight: float
@@ -52,6 +55,7 @@ class Information:
     score: np.ndarray
     jacobian: np.ndarray
     component: np.ndarray
+    entries: dict
 
     @cached_property
     def inverse(self) -> np.ndarray:
@@ -81,6 +85,29 @@ class Information:
     def newton_step(self) -> np.ndarray:
         """How far the parameters that users see are from the maximum of the likelihood, (m,)."""
         return self.jacobian @ (self.inverse @ self.score)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the m parameters, such as "means[0, 1]"."""
+        return [
+            f"{name}[{', '.join(map(str, place))}]"
+            for name, (index, _) in self.entries.items()
+            for place in zip(*index)
+        ]
+
+    def vector_of(self, params) -> np.ndarray:
+        """The m parameters."""
+        return np.concatenate([getattr(params, n)[i] for n, (i, _) in self.entries.items()])
+
+    def arrays_of(self, vector, like) -> dict:
+        """One number for each of the m parameters, as arrays shaped like the parameters `like`."""
+        arrays, start = {}, 0
+        for name, (index, same) in self.entries.items():
+            arrays[name] = np.empty_like(getattr(like, name))
+            stop = start + len(index[0])
+            arrays[name][index] = arrays[name][same] = vector[start:stop]
+            start = stop
+        return arrays
 
     def _singular(self) -> str:
         sizes, axes = np.linalg.eigh(self.observed)
@@ -156,7 +183,21 @@ def gaussian_information(kernel: ScoreKernel, params, sums: ScoreSums) -> Inform
         restricted(score) / sums.weight,
         restricted(jacobian.T).T,
         component,
+        _entries(params, kernel.quadratics == "outer"),
     )
+
+
+def _entries(params, are_matrices: bool) -> dict:
+    """Index arrays of the parameters that users see, see :class:`Information`."""
+    entries = {}
+    for name in ("weights", "means", "covariances"):
+        index = same = tuple(i.ravel() for i in np.indices(getattr(params, name).shape))
+        if name == "covariances" and are_matrices:
+            upper = index[-2] <= index[-1]
+            index = tuple(i[upper] for i in index)
+            same = (*index[:-2], index[-1], index[-2])
+        entries[name] = (index, same)
+    return entries
 
 
 def _complete_information(own: np.ndarray, d: int, quadratics: str) -> np.ndarray:
