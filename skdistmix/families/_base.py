@@ -229,16 +229,17 @@ class Family(ABC):
         return None
 
     def score_kernel(self, params) -> Any:
-        """A kernel for standard errors: ``block_rows``, and ``sums(blocks)`` for :meth:`information`.
+        """A kernel for standard errors, with ``block_rows`` and ``sums(blocks)``.
 
-        The sums have an attribute ``weight`` and support ``+``.
+        The sums are what :meth:`information` needs; they have an attribute ``weight`` and support
+        ``+``.
         """
         raise NotImplementedError(
             f"{type(self).__name__} has no scores, and so its mixtures no standard errors."
         )
 
     def information(self, params, sums) -> Any:
-        """What the sums of a score kernel say of the free parameters."""
+        """What the sums of a score kernel say of the free parameters: an ``Information``."""
         raise NotImplementedError(f"{type(self).__name__} has no scores.")
 
     @abstractmethod

@@ -1,9 +1,9 @@
 """From sums of scores to the covariance matrix of the estimates of a Gaussian mixture.
 
 The coordinates are those of :mod:`._scores`, each divided by the root of its component's weight.
-Were the components of rows known, the information of a row about them would be the unit matrix; what
-is lost because they are not known lowers its eigenvalues towards zero. So whatever the units of the
-data, the matrix that is inverted is well scaled, and a small eigenvalue has a meaning.
+Were the components of rows known, the information of a row would be the unit matrix; that they are
+not lowers its eigenvalues towards zero. So the matrix that is inverted is well scaled, whatever the
+units of the data, and a small eigenvalue has a meaning.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SINGULAR = 1e-10  # share of the information of complete rows below which only r
 
 
 class SingularInformationError(ValueError):
-    """The likelihood has no proper maximum at the parameters."""
+    """The observed information has no positive definite inverse: no standard errors exist."""
 
 
 @dataclass(frozen=True)
@@ -116,13 +116,12 @@ class Information:
         )
         worst = self.component[moved.argmax()]
         which = "the shared covariance" if worst < 0 else f"component {worst}"
-        state = "is singular" if abs(sizes[0]) < SINGULAR * sizes[-1] else "has a negative direction"
+        state = (
+            "is singular" if abs(sizes[0]) < SINGULAR * sizes[-1] else "has a negative direction"
+        )
         return (
             f"The observed information {state}, most of all in {which}: the parameters are at no "
-            "proper maximum of the likelihood, so standard errors do not exist. Fit until it is "
-            "reached (tol='likelihood', a larger max_iter), with fewer components or a simpler "
-            "covariance_type, without components that reg_covar or a penalty alone keeps from "
-            "collapsing; or use more rows."
+            "proper maximum of the likelihood, and there are no standard errors."
         )
 
 
@@ -203,8 +202,8 @@ def _entries(params, are_matrices: bool) -> dict:
 def _complete_information(own: np.ndarray, d: int, quadratics: str) -> np.ndarray:
     """Sum over rows of posterior * minus the second derivatives of one component's log-density.
 
-    To second order in a and S the log-density is -log det(I + S) / 2 - (y - a)'(I + S)^-1 (y - a)/2,
-    whose terms of second order are -(a'a + 2 a'S y + y'S S y)/2 + trace(S S)/4.
+    But for a constant it is -log det(I + S) / 2 - (y - a)'(I + S)^-1 (y - a) / 2, whose terms of
+    second order in a and S are trace(S S) / 4 - (a'a + 2 a'S y + y'S S y) / 2.
 
     Parameters
     ----------

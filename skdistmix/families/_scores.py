@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._kernels import LOWEST_EXP, WORK_BYTES, pairs, whiten
+from ._kernels import LOWEST_EXP, WORK_BYTES, whiten
 from ._statistics import scratch
 
 __all__ = ["ScoreKernel", "ScoreSums"]
@@ -58,7 +58,7 @@ class ScoreSums:
 
 @dataclass(frozen=True)
 class ScoreKernel:
-    """What travels to the data, and gives their :class:`ScoreSums`.
+    """What travels to the data, and answers with their :class:`ScoreSums`.
 
     Attributes
     ----------
@@ -164,7 +164,7 @@ class ScoreKernel:
 
 
 def _mixed_products(y, out) -> None:
-    """Products of two different rows of y in the order of :func:`pairs`, after its d squares."""
+    """Products of two different rows of y in the order of ``pairs``, after the d squares."""
     d, n_pairs = len(y), len(out)
     for shift in range(1, d // 2 + 1):
         rows = out[shift * d : min((shift + 1) * d, n_pairs)]

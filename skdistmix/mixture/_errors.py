@@ -20,6 +20,7 @@ from .._compute import Workers
 from .._em import first_pass
 from .._sampling import bounded_sample
 from .._validation import validated_shards
+from ..families import SingularInformationError
 
 __all__ = ["StandardErrors"]
 
@@ -143,7 +144,14 @@ class StandardErrors:
         information = family.information(params, sums)
         if moments is not None:
             information = replace(information, weight=moments.weight)
-        errors = _errors(information, params, method == "sandwich")
+        try:
+            errors = _errors(information, params, method == "sandwich")
+        except SingularInformationError as error:
+            raise SingularInformationError(
+                f"{error} {self._nearer}. If that changes nothing, the rows do not tell the "
+                "components apart (take fewer, a simpler covariance_type or more rows), or "
+                "reg_covar, a prior or a penalty holds a covariance far from its rows (take less)."
+            ) from error
         if rows is not shards:
             errors.distance = np.nan
         self._warn_if_far(errors.distance)
@@ -164,9 +172,10 @@ class StandardErrors:
         else:
             return
         warnings.warn(
-            f"The parameters are {state}, and intervals about them miss by as much. {self._nearer}, "
-            "and give the rows and weights of the fit. A prior, a covariance_penalty or a large "
-            "reg_covar moves estimates on purpose: the errors do not count that.",
+            f"The parameters are {state}, and intervals about them miss by as much. "
+            f"{self._nearer}, and give the rows and weights of the fit. A prior, a "
+            "covariance_penalty or a large reg_covar moves estimates on purpose: the errors do not "
+            "count that.",
             ConvergenceWarning,
             stacklevel=3,
         )
