@@ -27,7 +27,7 @@ __all__ = ["ScoreKernel", "ScoreSums"]
 # Posteriors below are set to zero. A sum with fourth powers of y would not notice them where they
 # are right; exp() of what lies outside its range is not zero but LOWEST_EXP, which it might notice.
 NEGLIGIBLE = 1e-40
-FEWEST_ROWS = 64  # of a block, however many parameters there are
+FEWEST_ROWS = 1024  # of a block: for fewer, adding up matrices of size p x p takes longest
 
 
 @dataclass(frozen=True)

@@ -188,7 +188,7 @@ def _errors(information, params, sandwich: bool) -> Bunch:
     free = np.delete(np.arange(len(sizes)), len(params.weights) - 1)
     return Bunch(
         **information.arrays_of(sizes, like=params),
-        names=[information.names[i] for i in free],
+        names=np.array(information.names)[free].tolist(),
         estimates=information.vector_of(params)[free],
         covariance_matrix=covariance[np.ix_(free, free)],
         distance=float(np.max(np.abs(information.newton_step()[free]) / sizes[free])),
