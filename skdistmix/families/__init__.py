@@ -14,8 +14,10 @@ from ._gaussian import (
     TiedGaussian,
 )
 from ._gaussian_base import GaussianFamily, GaussianParams
+from ._information import Information, SingularInformationError
 from ._kernels import FeatureKernel, TriangularKernel
 from ._prior import ConjugatePrior, CovariancePenalty
+from ._scores import ScoreKernel, ScoreSums
 from ._statistics import GaussianStatistics
 
 __all__ = [
@@ -31,7 +33,11 @@ __all__ = [
     "GaussianFamily",
     "GaussianParams",
     "GaussianStatistics",
+    "Information",
     "Moments",
+    "ScoreKernel",
+    "ScoreSums",
+    "SingularInformationError",
     "SphericalGaussian",
     "TiedGaussian",
     "TriangularKernel",

@@ -238,6 +238,20 @@ class Family(ABC):
         """Anchors with which statistics should be collected again, None when they are accurate."""
         return None
 
+    def score_kernel(self, params) -> Any:
+        """A kernel for standard errors, with ``block_rows`` and ``sums(blocks)``.
+
+        The sums are what :meth:`information` needs; they have an attribute ``weight`` and support
+        ``+``.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has no scores, and so its mixtures no standard errors."
+        )
+
+    def information(self, params, sums) -> Any:
+        """What the sums of a score kernel say of the free parameters: an ``Information``."""
+        raise NotImplementedError(f"{type(self).__name__} has no scores.")
+
     @abstractmethod
     def centers(self, stats) -> np.ndarray:
         """Component centres of shape (n_components, n_features) that statistics imply."""

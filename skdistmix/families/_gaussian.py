@@ -163,6 +163,7 @@ class DiagonalGaussian(GaussianFamily):
 
     name = "diag"
     full_scatter = has_matrices = False
+    quadratics = "square"
 
     def _scatter(self, stats, counts, shift):
         return stats.second - self._outer(shift, counts)
@@ -219,6 +220,7 @@ class SphericalGaussian(GaussianFamily):
 
     name = "spherical"
     full_scatter = has_matrices = False
+    quadratics = "norm"
 
     def _scatter(self, stats, counts, shift):
         trace = stats.second if stats.second.ndim == 1 else stats.second.sum(axis=1)

@@ -19,8 +19,10 @@ from ._base import LOG_OF_ZERO, Family, Moments
 from ._components import COSTS, GaussianComponents, log_overlaps
 from ._coordinates import coordinates, params_of_coordinates
 from ._factors import nearest_covariances
+from ._information import Information, gaussian_information
 from ._kernels import FeatureKernel, TriangularKernel
 from ._prior import ConjugatePrior, CovariancePenalty, PriorRows
+from ._scores import ScoreKernel
 from ._statistics import AnchoredSums, GaussianStatistics
 
 __all__ = ["GaussianFamily", "GaussianParams"]
@@ -80,6 +82,8 @@ class GaussianFamily(Family):
 
     #: Whether covariances are matrices.
     has_matrices = True
+    #: The quadratic scores of a component, see ScoreKernel.
+    quadratics = "outer"
 
     def prepare(self, moments):
         family = replace(self, moments=moments)
@@ -254,6 +258,14 @@ class GaussianFamily(Family):
         free = self.unconstrained(len(components))
         params = free.params(components.weights, components.means, components.covariances)
         return free.prepare(free.implied_moments(params)).kernel(params)
+
+    def score_kernel(self, params) -> ScoreKernel:
+        factors = self._component_factors(params)
+        norm, shared = self._log_norm(params), not self.per_component
+        return ScoreKernel(params.means, factors, norm, self.quadratics, shared)
+
+    def information(self, params, sums) -> Information:
+        return gaussian_information(self.score_kernel(params), params, sums)
 
     @abstractmethod
     def unconstrained(self, n_components: int) -> GaussianFamily:

@@ -22,7 +22,7 @@ from . import _array_api
 from ._base import logsumexp0
 from ._statistics import AnchoredSums, GaussianStatistics, scratch
 
-__all__ = ["FeatureKernel", "TriangularKernel", "pairs"]
+__all__ = ["FeatureKernel", "TriangularKernel", "pairs", "whiten"]
 
 LOWEST_EXP = -700.0  # exp() of less leaves the normal numbers and the fast path of the library
 RESCUE_BELOW = np.exp(-650.0)
@@ -241,7 +241,7 @@ class TriangularKernel:
         for k, mean in enumerate(self.means):
             np.subtract(Z, mean[:, None], out=centred)
             if self.factors.ndim == 3:
-                _whiten(self.factors[k], centred, y)
+                whiten(self.factors[k], centred, y)
             else:
                 np.multiply(centred, self.factors[k][:, None], out=y)
             np.multiply(y, y, out=y)
@@ -271,7 +271,7 @@ class TriangularKernel:
         return sums.statistics(float(log_likelihood)) if sums.weight > 0 else None
 
 
-def _whiten(U: np.ndarray, centred: np.ndarray, out: np.ndarray) -> None:
+def whiten(U: np.ndarray, centred: np.ndarray, out: np.ndarray) -> None:
     """``out = U' @ centred``, skipping blocks of U that are zero below its diagonal."""
     d, m = centred.shape
     n_slices = max(1, round(d / SLICE))

@@ -19,6 +19,7 @@ from .._validation import validated_shards
 from ..families import GAUSSIAN_FAMILIES, ConjugatePrior, DegenerateComponentError
 from ..families._base import TooFewRowsError
 from ._convert import SklearnConversion
+from ._errors import StandardErrors
 from ._gaussian_model import GaussianModel
 from ._progress import Progress
 from ._start import METHODS, Start, starts_of
@@ -29,7 +30,7 @@ __all__ = ["DistributedGMM"]
 FEW_ITERATIONS = 10  # a smaller max_iter asks for these very iterations, not for an optimum
 
 
-class DistributedGMM(SklearnConversion, StepwiseEM, GaussianModel):
+class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, GaussianModel):
     """Gaussian mixture fitted by exact EM to data in one piece or many.
 
     Every iteration asks each shard for its sufficient statistics and adds them up, so the fit is

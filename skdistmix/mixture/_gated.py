@@ -12,6 +12,7 @@ from .._experts import ExpertKernel, Experts
 from .._shards import is_dask, is_sharded, split_rows
 from .._validation import validated_shards
 from ._base import BaseMixture, RowValues
+from ._errors import StandardErrors
 
 __all__ = ["GATES", "GatedMixture", "checked_context", "context_names"]
 
@@ -19,7 +20,7 @@ __all__ = ["GATES", "GatedMixture", "checked_context", "context_names"]
 GATES = {"bayes": True, "context": True, "softmax": False, "gaussian": False}
 
 
-class GatedMixture(BaseMixture):
+class GatedMixture(StandardErrors, BaseMixture):
     """What the experts, the gate and the one mixture of an aggregate say of rows.
 
     A subclass sets `mixture_`, `experts_`, `expert_labels_`, `shard_weights_` and `gate_`.
@@ -199,6 +200,20 @@ class GatedMixture(BaseMixture):
 
     def _family_and_params(self):
         return self.mixture_._family_and_params()
+
+    _nearer = (
+        "Local models combined do not reach it: add iterations with refine, or fit DistributedGMM"
+    )
+
+    def _check_is_one_mixture(self):
+        if self._fitted_aggregation != "stacking" and self._fitted_gate == "bayes":
+            return
+        why = f"aggregation={self._fitted_aggregation!r} and gate={self._fitted_gate!r}"
+        raise ValueError(
+            f"standard_errors are those of one mixture, and with {why} rows are judged by the "
+            "experts, each a mixture of its own: use another aggregation with gate='bayes', or "
+            "standard_errors of an expert for the rows of its shard."
+        )
 
     def _experts(self) -> tuple:
         """Components of the experts that take part, and the global component of each of these."""
