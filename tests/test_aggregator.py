@@ -735,6 +735,14 @@ def test_models_that_cannot_be_combined(sites):
         reduce_mixtures([model, GaussianMixture()])
     with pytest.raises(NotFittedError, match="Model 1"):
         reduce_mixtures([ours, DistributedGMM()])
+    broken = DistributedGMM(2, random_state=0).fit(sites[0])
+    broken.means_ = broken.means_[:, :1]
+    with pytest.raises(ValueError, match=r"Model 1: .*covariances_ of the model has shape"):
+        reduce_mixtures([ours, broken])
+    broken.means_ = ours.means_
+    broken.covariances_ = ours.covariances_ + np.array([[0, 0.1], [0, 0]])
+    with pytest.raises(ValueError, match="Model 1: covariances_ of the model are not symmetric"):
+        reduce_mixtures([ours, broken])
     with pytest.raises(ValueError, match="Model 1 has covariance_type 'diag'"):
         reduce_mixtures([model, GaussianMixture(2, covariance_type="diag").fit(sites[0])])
     with pytest.raises(ValueError, match="Model 1 has number of features 1"):

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._validation import described
 from ..families import GAUSSIAN_FAMILIES, DegenerateComponentError, GaussianParams
 
-__all__ = ["SklearnConversion", "from_sklearn", "to_sklearn"]
+__all__ = ["SklearnConversion", "checked_params", "from_sklearn", "to_sklearn"]
 
 PARAMETERS = ("weights_", "means_", "covariances_", "precisions_cholesky_")
 COPIED = ("converged_", "n_iter_", "lower_bound_", "lower_bounds_")
@@ -135,7 +135,7 @@ def to_sklearn(estimator) -> GaussianMixture:
 def from_sklearn(cls, model: GaussianMixture):
     """See :meth:`SklearnConversion.from_sklearn`."""
     _check_type(cls, model)
-    family, params = _checked_params(model)
+    family, params = checked_params(model)
     estimator = cls()
     estimator.set_params(**_shared_parameters(model, estimator))
     estimator.set_params(n_components=len(params.weights))
@@ -180,9 +180,9 @@ def _check_type(cls, model) -> None:
         )
 
 
-def _checked_params(model) -> tuple:
-    """Family and parameters of a fitted GaussianMixture, as float64 copies."""
-    kind = model.covariance_type
+def checked_params(model) -> tuple:
+    """Family and parameters of a fitted mixture of Gaussians, as float64 copies."""
+    kind = getattr(model, "covariance_type_", model.covariance_type)
     if not isinstance(kind, str) or kind not in GAUSSIAN_FAMILIES:
         raise ValueError(
             f"covariance_type={kind!r} of the model is not one of {sorted(GAUSSIAN_FAMILIES)}."

@@ -16,7 +16,7 @@ from .._compute import Workers
 from .._validation import described
 from ..families import GaussianFamily
 from ._combine import combined, correspondence, trusted
-from ._convert import from_sklearn
+from ._convert import checked_params, from_sklearn
 from ._distributed_gmm import DistributedGMM
 from ._sites import restored
 
@@ -165,17 +165,19 @@ def reduce_mixtures(
 
 def _as_ours(model, index: int, robust: bool):
     """A model as a DistributedGMM; None if its parameters are none and that can be borne."""
-    if isinstance(model, DistributedGMM):
-        if not hasattr(model, "weights_"):
-            raise NotFittedError(f"Model {index} is not fitted: call its fit first.")
-        return model
-    if not isinstance(model, GaussianMixture):
+    is_ours = isinstance(model, DistributedGMM)
+    if not is_ours and not isinstance(model, GaussianMixture):
         raise TypeError(
             f"Model {index} is {described(model)}: reduce_mixtures takes fitted DistributedGMM "
             "and sklearn.mixture.GaussianMixture."
         )
+    if is_ours and not hasattr(model, "weights_"):
+        raise NotFittedError(f"Model {index} is not fitted: call its fit first.")
     try:
-        return from_sklearn(DistributedGMM, model)
+        if not is_ours:
+            return from_sklearn(DistributedGMM, model)
+        checked_params(model)
+        return model
     except NotFittedError as error:
         raise NotFittedError(f"Model {index}: {error}") from error
     except ValueError as error:
