@@ -169,6 +169,18 @@ class Family(ABC):
         the statistics are taken about these points, whatever it costs.
         """
 
+    def kernel_for_other_rows(self, params) -> Any:
+        """A kernel for rows, or weights, that the family was not prepared with."""
+        return self.kernel(params)
+
+    def kernel_of_many(self, params: list) -> Any:
+        """A kernel of several parameter sets, see ``ManyKernel``; None if there is no good one.
+
+        It has ``statistics(X, weights)``, a list, and ``log_joint(X)`` of shape (n_sets,
+        n_components, n_rows).
+        """
+        return None
+
     @abstractmethod
     def m_step(self, stats, previous=None) -> Any:
         """The parameters that maximise the expected log-likelihood of the statistics."""

@@ -1,0 +1,257 @@
+"""Fixed points of EM for many row weights of the same rows.
+
+EM shrinks whatever it is started from only a little in each step, so resamples that are not
+iterated to their end resemble their start, and their spread is too small. But the maps of
+resamples of the same rows hardly differ: near the fixed point x of one, with Jacobian J, the step
+x + (I - J)^-1 (EM(x) - x) leads almost to the fixed point of another. Such chord-Newton steps
+converge in a few passes where EM takes hundreds. Where they do not, EM itself is iterated.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._acceleration import MAX_MOVE, Anderson
+from ._em import maximise
+from ._shards import Block
+from .families import DegenerateComponentError, Family
+
+__all__ = [
+    "REMAINING",
+    "EMMap",
+    "by_chords",
+    "by_em_steps",
+    "fixed_points",
+    "newton_matrix",
+]
+
+REMAINING = 0.02  # change of a coordinate still to come, in standard errors, at which a run ends
+NEGLIGIBLE = 1e-3  # the same for a step that is followed by no other, whatever its rate
+MAX_CHORDS = 20
+SLOW_CHORDS = 0.5  # steps that do not shrink by this factor: leave it to EM
+MAX_EM_STEPS = 20_000
+PLAIN_STEPS = 10  # of EM that must confirm that little remains: their fast parts die out
+SETS_AT_ONCE = 96  # components of all parameter sets that are evaluated together
+MAX_COORDINATES = 1500  # beyond, a Jacobian costs more passes than it saves
+STEP = 0.02  # of differences for the Jacobian, in units of the spread of EM steps
+
+
+@dataclass(frozen=True)
+class EMMap:
+    """EM as a map of coordinates, for any weights of some rows.
+
+    Attributes
+    ----------
+    family : Family
+        With coordinates, prepared with the summary of all rows.
+    X : ndarray of shape (n_rows, n_features)
+    like : object
+        Parameters whose shapes those of all points have.
+    """
+
+    family: Family
+    X: np.ndarray
+    like: object
+
+    def __call__(self, points: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Images of points under EM, and the objectives at the points.
+
+        Parameters
+        ----------
+        points : ndarray of shape (n_points, n_coordinates)
+        weights : ndarray of shape (n_points, n_rows) or (1, n_rows)
+            Row weights for each point, or for all.
+
+        Returns
+        -------
+        images : ndarray of shape (n_points, n_coordinates)
+            NaN where a component degenerates or loses all its rows.
+        objectives : ndarray of shape (n_points,)
+            Total log-likelihood and log-prior.
+        """
+        images = np.full(points.shape, np.nan)
+        objectives = np.full(len(points), np.nan)
+        size = max(1, SETS_AT_ONCE // self.family.n_components)
+        for first in range(0, len(points), size):
+            part = slice(first, first + size)
+            own = weights if len(weights) == 1 else weights[part]
+            for i, value in enumerate(self._images(points[part], own), first):
+                if value is not None:
+                    images[i], objectives[i] = value
+        return images, objectives
+
+    def _images(self, points, weights) -> Iterable:
+        family = self.family
+        params = [family.params_of_coordinates(x, self.like) for x in points]
+        kernel = family.kernel_of_many(params)
+        many = None if kernel is None else kernel.statistics(self.X, weights)
+        for i, here in enumerate(params):
+            w = weights[min(i, len(weights) - 1)]
+            yield self._image(here, w, None if many is None else many[i])
+
+    def _image(self, params, weight, stats):
+        """Coordinates of the M-step and the objective; None if there are none."""
+        if stats is None:
+            stats = self._statistics(self.family.kernel_for_other_rows(params), weight)
+        objective = stats.log_likelihood + self.family.log_prior(params)
+        about = maximise(self.family, lambda a: self.family.kernel(params, a), stats, params)
+        try:
+            try:
+                kernel = next(about)
+                about.send(self._statistics(kernel, weight))
+            except StopIteration as stop:
+                image = self.family.coordinates(stop.value)
+                return None if image is None else (image, objective)
+        except DegenerateComponentError:
+            return None
+
+    def _statistics(self, kernel, weight):
+        rows = np.flatnonzero(weight)
+        X, w = self.X[rows], weight[rows].astype(np.float64)
+        size = kernel.block_rows
+        return kernel.statistics(
+            Block(X[i : i + size], w[i : i + size], range(i, min(i + size, len(X))))
+            for i in range(0, len(X), size)
+        )
+
+
+def newton_matrix(em_map: EMMap, x: np.ndarray, weight: np.ndarray, unit: np.ndarray):
+    """(I - J)^-1 with the Jacobian J of EM at a point, or None if it is of no use.
+
+    Parameters
+    ----------
+    em_map : EMMap
+    x : ndarray of shape (n_coordinates,)
+    weight : ndarray of shape (n_rows,)
+    unit : ndarray of shape (n_coordinates,)
+        Sizes of steps in which EM is nearly linear.
+
+    Notes
+    -----
+    I - J is the share of the information of complete data that the rows have (Dempster, Laird and
+    Rubin 1977), so that a chord-Newton step is a step of Fisher's scoring.
+    """
+    if len(x) > MAX_COORDINATES:
+        return None
+    points = np.vstack([x, x + np.diag(STEP * unit)])
+    images, _ = em_map(points, weight[None])
+    if not np.isfinite(images).all():
+        return None
+    jacobian = (images[1:] - images[0]).T / (STEP * unit)
+    try:
+        matrix = np.linalg.inv(np.eye(len(x)) - jacobian)
+    except np.linalg.LinAlgError:
+        return None
+    return matrix if np.isfinite(matrix).all() else None
+
+
+def fixed_points(em_map: EMMap, weights, start, matrix, scale, remaining=REMAINING) -> np.ndarray:
+    """Where EM leads from a start, for each of several row weights.
+
+    Parameters
+    ----------
+    em_map : EMMap
+    weights : ndarray of shape (n_points, n_rows)
+    start : ndarray of shape (n_coordinates,)
+    matrix : ndarray of shape (n_coordinates, n_coordinates) or None
+        See :func:`newton_matrix`.
+    scale : ndarray of shape (n_coordinates,)
+        Standard errors of the coordinates, or less.
+    remaining : float
+        Largest change of a coordinate still to come, in units of `scale`.
+
+    Returns
+    -------
+    ndarray of shape (n_points, n_coordinates)
+        NaN where EM did not converge, or a component degenerated or lost all its rows.
+    """
+    points = np.full((len(weights), len(start)), np.nan)
+    if matrix is not None:
+        points = by_chords(em_map, weights, start, matrix, scale, remaining)
+    for i in np.flatnonzero(~np.isfinite(points).all(axis=1)):
+        own = weights[i : i + 1]
+
+        def image_of(x, own=own):
+            images, objectives = em_map(x[None], own)
+            return images[0], objectives[0]
+
+        points[i] = by_em_steps(image_of, start, scale, remaining)
+    return points
+
+
+def by_chords(em_map: Callable, weights, start, matrix, scale, remaining=REMAINING) -> np.ndarray:
+    """Fixed points by chord-Newton steps; NaN where these do not shrink fast or lose likelihood."""
+    n = len(weights)
+    points, found = np.tile(start, (n, 1)), np.zeros(n, dtype=bool)
+    sizes, first = np.full(n, np.inf), np.full(n, -np.inf)
+    going = np.arange(n)
+    for _ in range(MAX_CHORDS):
+        images, objectives = em_map(points[going], weights[going])
+        steps = (images - points[going]) @ matrix.T
+        before, sizes[going] = sizes[going], (np.abs(steps) / scale).max(axis=1)
+        size = sizes[going]
+        with np.errstate(invalid="ignore"):
+            rates = np.where(np.isinf(before), SLOW_CHORDS, size / before)
+            left = size * rates / (1.0 - rates)
+            small = (size < NEGLIGIBLE * remaining) | ((rates <= SLOW_CHORDS) & (left < remaining))
+            good = (np.abs(steps).max(axis=1) < MAX_MOVE) & (small | (rates <= SLOW_CHORDS))
+        # The first step of a bad resample may lead away from its maximum, to another fixed point.
+        good &= objectives >= first[going] - 1e-9 * np.abs(objectives)
+        first[going] = np.maximum(first[going], objectives)
+        points[going[good]] += steps[good]
+        points[going[~good]] = np.nan
+        found[going[good & small]] = True
+        going = going[good & ~small]
+        if len(going) == 0:
+            break
+    points[~found] = np.nan
+    return points
+
+
+def by_em_steps(image_of: Callable, start, scale, remaining=REMAINING) -> np.ndarray:
+    """The fixed point that EM leads to, by steps of EM and bold ones; NaN if there is none.
+
+    What remains after a step of size s is s r / (1 - r), with r the largest rate at which the last
+    steps shrank. Bold steps change which parts of the way are left; so when little seems to remain,
+    some steps of EM must confirm it.
+
+    Parameters
+    ----------
+    image_of : callable
+        ``image_of(x)`` gives the image of x under EM and the objective at x.
+    start, scale : ndarray of shape (n_coordinates,)
+    remaining : float
+    """
+    prolong, x, x_objective = Anderson(), start, -np.inf
+    fallback = None  # where EM's own step would have led, after a bold step
+    rates: deque = deque(maxlen=PLAIN_STEPS)
+    before, checking, n_checked = np.inf, False, 0
+    for _ in range(MAX_EM_STEPS):
+        image, objective = image_of(x)
+        lost = not np.isfinite(image).all()
+        if fallback is not None and (lost or objective < x_objective):
+            prolong.rejected()
+            x, fallback, before = fallback, None, np.inf
+            continue
+        if lost:
+            break
+        size = float((np.abs(image - x) / scale).max())
+        if np.isfinite(before):
+            rates.append(size / max(before, 1e-300))
+        rate = max(rates, default=np.inf)
+        is_near = size < NEGLIGIBLE**2 or (rate < 1 and size * rate / (1 - rate) < remaining)
+        n_checked = n_checked + 1 if checking else 0
+        if is_near and n_checked >= PLAIN_STEPS:
+            return image
+        checking = is_near or (checking and n_checked < PLAIN_STEPS)
+        ahead = None if checking else prolong.propose(x, image)
+        x_objective = objective
+        if ahead is None or not np.abs(ahead - image).max() < MAX_MOVE:
+            x, fallback, before = image, None, size
+        else:
+            x, fallback, before = ahead, image, np.inf
+    return np.full(len(start), np.nan)

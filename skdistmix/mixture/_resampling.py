@@ -1,0 +1,170 @@
+"""What is resampled: subsets of rows, whole shards, or all rows."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from .._bootstrap import Replicates, Resampling, resampled
+from .._compute import Workers
+from .._intervals import is_settled, widths
+from .._sampling import RowSample, all_rows, disjoint_samples
+from .._shards import Shards, cut_rows
+from .._subsets import least_rows, odd_shards, smallest_exponent, subset_rows
+
+__all__ = ["Outcome", "Plan", "resample"]
+
+FIRST_SUBSETS, FURTHER_SUBSETS, MAX_SUBSETS = 4, 2, 10
+WINDOW = 3  # subsets in which averaged intervals must not change any more
+PARAMETRIC_ROWS = 50_000  # drawn from the fitted mixture, to learn how EM behaves there
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The checked choices of an estimator.
+
+    Attributes
+    ----------
+    method : str
+    exponent : float
+    size : int or None
+    whole_shards : bool
+    n_subsets, n_resamples : int or "auto"
+    level : float
+    """
+
+    method: str
+    exponent: float
+    size: int | None
+    whole_shards: bool
+    n_subsets: int | str
+    n_resamples: int | str
+    level: float
+
+    @classmethod
+    def checked(cls, estimator, template, shards: Shards) -> Plan:
+        """The plan, before any row is read.
+
+        Raises
+        ------
+        ValueError
+            If the size of subsets is given and too small.
+        """
+        size = estimator.subset_size if estimator.method == "blb" else None
+        if size is not None and estimator.subsets == "rows":
+            K, d = template.n_components, shards.n_features
+            family = template._family(d)
+            n_parameters = K * d + K - 1 + family._n_covariance_parameters(K, d)
+            least = least_rows(n_parameters, K, 1 / K)
+            if size < least:
+                exponent = smallest_exponent(shards.n_rows, least)
+                raise ValueError(
+                    f"subset_size={size} is too small for {n_parameters} parameters: use at least "
+                    f"{least} rows, or subset_exponent={exponent:.2f} or more in its place."
+                )
+        return cls(
+            estimator.method, estimator.subset_exponent, size, estimator.subsets == "shards",
+            estimator.n_subsets, estimator.n_resamples, estimator.confidence_level,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done, the rows of a subset, and the fits of resamples, a value for each subset."""
+
+    method: str
+    subset_size: int
+    found: list[Replicates]
+
+
+def resample(workers: Workers, shards: Shards, plan: Plan, resampling: Resampling) -> Outcome:
+    """Resamples of the rows of shards, as planned."""
+    method, subsets, size = _subsets(workers, shards, plan, resampling)
+    only = len(subsets) == 1
+
+    def visit(function, arguments, which):
+        return workers.map_shards(function, subsets, arguments, which)
+
+    def of(which):
+        return resampled(visit, resampling, which, plan.n_resamples, plan.level, only)
+
+    if plan.n_subsets != "auto" or only:
+        return Outcome(method, size, of(list(range(len(subsets)))))
+    found: list[Replicates] = []
+    while len(found) < len(subsets):
+        more = FURTHER_SUBSETS if found else FIRST_SUBSETS
+        found += of(list(range(len(found), min(len(found) + more, len(subsets)))))
+        if _have_settled(found, plan.level):
+            break
+    return Outcome(method, size, found)
+
+
+def _have_settled(found: list[Replicates], level: float) -> bool:
+    each = [widths(one.points, level) for one in found if len(one.points) > 1]
+    means = [np.mean(each[: i + 1], axis=0) for i in range(len(each))]
+    return is_settled(means, WINDOW)
+
+
+def _subsets(workers, shards, plan, resampling) -> tuple[str, Shards, int]:
+    """The method, the subsets as shards, and about how many rows they have."""
+    family, moments = resampling.family, resampling.family.moments
+    if plan.method == "parametric":
+        rng, weights = np.random.default_rng([resampling.seed]), resampling.params.weights
+        size = int(min(max(round(moments.weight), 1), PARAMETRIC_ROWS))
+        counts = rng.multinomial(size, weights / weights.sum())
+        X = family.sample(resampling.params, counts, rng)
+        return plan.method, cut_rows(X, 1), moments.n_rows
+    if plan.method == "blb":
+        K, smallest = family.n_components, resampling.params.weights.min()
+        least = least_rows(family.n_parameters(), K, smallest)
+        if plan.whole_shards:
+            return _whole_shards(workers, shards, plan, moments, resampling.seed, least)
+        size = plan.size or subset_rows(moments.n_rows, plan.exponent, least)
+        if size < moments.n_rows:
+            wanted = plan.n_subsets
+            if wanted == "auto":
+                wanted = max(min(MAX_SUBSETS, moments.n_rows // size), 1)
+            drawn = disjoint_samples(
+                workers.map_reduce, shards, moments, size, wanted, resampling.seed
+            )
+            return plan.method, _as_shards(drawn), size
+        warnings.warn(
+            f"A subset for {family.n_parameters()} parameters would need {size} rows and there are "
+            f"{moments.n_rows}: the ordinary bootstrap of all rows is done (method='bootstrap').",
+            UserWarning,
+            stacklevel=6,  # the caller of fit, which a decorator wraps
+        )
+    everything = all_rows(workers.map_reduce, shards)
+    method = "bootstrap" if plan.method == "blb" else plan.method
+    return method, _as_shards([everything]), moments.n_rows
+
+
+def _whole_shards(workers, shards, plan, moments, seed, least) -> tuple[str, Shards, int]:
+    """Shards, in random order, that are large enough to be subsets."""
+    odd = odd_shards(workers.map_shards, shards, moments)
+    if len(odd):
+        listed = ", ".join(shards[int(i)].name for i in odd[:5])
+        more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
+        warnings.warn(
+            f"{len(odd)} of {len(shards)} shards do not look like random pieces of the rows: "
+            f"{listed}{more}. Errors from them are wrong: use subsets='rows'.",
+            UserWarning,
+            stacklevel=7,  # the caller of fit, which a decorator wraps
+        )
+    usable = [i for i, size in enumerate(shards.sizes) if size >= least]
+    if not usable:
+        raise ValueError(
+            f"No shard has the {least} rows that {plan.method!r} needs of a subset for this "
+            "mixture: use larger shards, or subsets='rows'."
+        )
+    order = np.random.default_rng([seed]).permutation(usable)
+    wanted = MAX_SUBSETS if plan.n_subsets == "auto" else plan.n_subsets
+    picked = [int(i) for i in order[:wanted]]
+    return plan.method, shards[picked], min(shards.sizes[i] for i in picked)
+
+
+def _as_shards(samples: list[RowSample]) -> Shards:
+    each = [cut_rows(sample.X, 1).with_weights(sample.weight)[0] for sample in samples]
+    return Shards(each)
