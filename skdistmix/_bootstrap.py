@@ -13,41 +13,31 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._alignment import matching
-from ._fixed_points import REMAINING, EMMap, fixed_points, newton_matrix
-from ._intervals import is_settled, widths
+from ._fixed_points import EMMap, Outline, outlined
+from ._intervals import is_settled, spreads
 from ._shards import Shards
 from .families import Family
 
 __all__ = ["Optimum", "Replicates", "Resampling", "multinomial_weights", "resampled"]
 
 N_TRIALS = 16  # resamples that tell how large steps and standard errors are
-SUBSET_REMAINING = 1e-3  # all resamples of a subset are compared with its fit, which is to be exact
-MOVED = 1.0  # standard errors that a subset's fit is from the start: the Jacobian is another there
+SUBSET_REMAINING = 1e-3  # all resamples of a subset are compared with its fit: that is exact
+MOVED, FEW_STEPS = 1.0, 6  # standard errors from the point of a Jacobian, steps that were needed
 CHUNK, MIN_CHUNK, CHUNK_ELEMENTS = 20, 4, 2**23  # resamples done at once, and their weights
-WINDOW = 20  # resamples in which intervals must not change any more
+WINDOW = 20  # resamples in which errors must not change any more
 ROUND = {False: 40, True: 200}  # resamples at first, by whether there is one subset only
 FURTHER = {False: 20, True: 100}  # and after that
 MAX_RESAMPLES = 1000
+FEW_DRAWS = 10  # a row, for which it is faster to draw row numbers one by one
 FEWEST_ROWS = 2  # that a component must stand for in a subset
 
 
 @dataclass(frozen=True)
 class Optimum:
-    """The fit of a subset, and what those of its resamples are found with.
+    """The fit of a subset, and how EM behaves near it."""
 
-    Attributes
-    ----------
-    at : ndarray of shape (n_coordinates,) or None
-        None if EM did not converge, or a component was lost or changed its place.
-    matrix : ndarray of shape (n_coordinates, n_coordinates) or None
-        For chord-Newton steps.
-    scale : ndarray of shape (n_coordinates,)
-        Standard errors of the coordinates, or less.
-    """
-
-    at: np.ndarray | None
-    matrix: np.ndarray | None = None
-    scale: np.ndarray | None = None
+    at: np.ndarray
+    outline: Outline
 
 
 @dataclass(frozen=True)
@@ -105,24 +95,33 @@ class Resampling:
     scheme: str
     seed: int
 
-    def prepare(self, subset: Shards, index: int) -> Optimum:
-        """The fit of a subset (by itself: one shard), found from that of all rows."""
-        X, base = _rows(subset)
-        base = base * (self.weight / base.sum())
-        em_map, x = self._map(X), self.family.coordinates(self.params)
+    def outlined(self, subset: Shards, index: int) -> Outline | None:
+        """How EM behaves at the fit of all rows, learnt from a subset; None if it breaks down."""
+        X, base = self._rows(subset)
         trials = self._weights(base, index, range(N_TRIALS))
-        unit, matrix, scale = _sizes(em_map, x, base, trials)
-        if unit is None:
-            return Optimum(None)
+        return outlined(self._map(X), self.family.coordinates(self.params), base, trials)
+
+    def prepare(self, subset: Shards, job: tuple) -> Optimum | None:
+        """The fit of a subset, found from that of all rows; None if there is none.
+
+        `job` is (index of the subset, outline at the fit of all rows, resamples to come). A
+        Jacobian at the subset's own fit costs a pass for each coordinate, and saves about one a
+        resample.
+        """
+        index, outline, n_resamples = job
+        start = self.family.coordinates(self.params)
         if self.scheme == "parametric":
-            return Optimum(x, matrix, scale)
-        at = fixed_points(em_map, base[None], x, matrix, scale, SUBSET_REMAINING)[0]
-        at = self._kept(at, self.params, len(X))
+            return Optimum(start, outline)
+        X, base = self._rows(subset)
+        em_map = self._map(X)
+        points, n_steps = outline.fixed_points(em_map, base[None], start, SUBSET_REMAINING)
+        at = self._kept(points[0], self.params, len(X))
         if at is None:
-            return Optimum(None)
-        if (np.abs(at - x) / scale).max() > MOVED:
-            unit, matrix, scale = _sizes(em_map, at, base, trials)
-        return Optimum(None) if unit is None else Optimum(at, matrix, scale)
+            return None
+        moved = (np.abs(at - start) / outline.scale).max() > MOVED
+        if moved and (n_steps > FEW_STEPS or len(at) < n_resamples):
+            outline = outlined(em_map, at, base, self._weights(base, index, range(N_TRIALS)))
+        return None if outline is None else Optimum(at, outline)
 
     def run(self, subset: Shards, job: tuple) -> np.ndarray:
         """Fits of some resamples, those that failed left out: (n_good, n_coordinates).
@@ -130,8 +129,7 @@ class Resampling:
         `job` is (index of the subset, its optimum, first resample, one beyond the last).
         """
         index, optimum, *bounds = job
-        X, base = _rows(subset)
-        base = base * (self.weight / base.sum())
+        X, base = self._rows(subset)
         start = self.family.params_of_coordinates(optimum.at, self.params)
         size, kept = self.chunk(len(X)), []
         for first in range(bounds[0], bounds[1], size):
@@ -146,15 +144,24 @@ class Resampling:
         return min(max(CHUNK_ELEMENTS // n_rows, MIN_CHUNK), CHUNK)
 
     def _fits(self, X, base, index, chunk, optimum) -> np.ndarray:
+        at, outline = optimum.at, optimum.outline
         if self.scheme != "parametric":
-            weights = self._weights(base, index, chunk)
-            return fixed_points(self._map(X), weights, *_of(optimum))
+            return outline.fixed_points(self._map(X), self._weights(base, index, chunk), at)[0]
         fits = []
         for replicate in chunk:
             drawn = self._drawn(index, replicate)
             weights = np.full((1, len(drawn)), self.weight / len(drawn))
-            fits.append(fixed_points(self._map(drawn), weights, *_of(optimum))[0])
+            fits.append(outline.fixed_points(self._map(drawn), weights, at)[0][0])
         return np.array(fits)
+
+    def _rows(self, subset: Shards) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of a subset, and their weights, with the sum of those of all rows."""
+        n_rows = subset.n_rows
+        parts = [(X, w) for _, X, w in subset[0].weighted_reads(0, n_rows, n_rows)]
+        X = parts[0][0] if len(parts) == 1 else np.concatenate([X for X, _ in parts])
+        weights = [np.ones(len(X)) if w is None else np.reshape(w, -1) for X, w in parts]
+        base = np.concatenate(weights).astype(np.float64)
+        return np.asarray(X, dtype=np.float64), base * (self.weight / base.sum())
 
     def _map(self, X) -> EMMap:
         return EMMap(self.family, X, self.params)
@@ -190,9 +197,9 @@ class Resampling:
 
 
 def resampled(
-    visit: Callable, resampling: Resampling, subsets: list[int], n_resamples, level: float, only
+    visit: Callable, resampling: Resampling, outline, subsets: list[int], n_resamples, only: bool
 ) -> list[Replicates]:
-    """Resamples of some subsets, as many as asked for or until their intervals settle.
+    """Resamples of some subsets, as many as asked for or until their standard errors settle.
 
     Parameters
     ----------
@@ -200,17 +207,21 @@ def resampled(
         ``visit(function, arguments, which)`` gives ``function(subset, argument)`` for the subsets
         of the indices `which`, wherever they are.
     resampling : Resampling
+    outline : Outline or None
+        At the fit of all rows.
     subsets : list of int
     n_resamples : int or "auto"
-    level : float
-        Of the intervals that must settle.
     only : bool
-        Whether there are no other subsets, over which intervals would be averaged.
+        Whether there are no other subsets, over which errors would be averaged.
     """
-    optima = dict(zip(subsets, visit(resampling.prepare, subsets, subsets), strict=True))
     wanted = ROUND[only] if n_resamples == "auto" else n_resamples
+    optima: dict = dict.fromkeys(subsets)
+    if outline is not None:
+        expected = wanted + FURTHER[only] * (n_resamples == "auto")
+        jobs = [(j, outline, expected) for j in subsets]
+        optima = dict(zip(subsets, visit(resampling.prepare, jobs, subsets), strict=True))
     found = {j: _none_yet(optimum, wanted) for j, optimum in optima.items()}
-    going = [j for j in subsets if optima[j].at is not None]
+    going = [j for j in subsets if optima[j] is not None]
     while going:
         jobs = [
             (j, optima[j], first, min(first + CHUNK, wanted))
@@ -223,24 +234,23 @@ def resampled(
             found[j] = Replicates(found[j].at, points, found[j].n_run + last - first)
         if n_resamples != "auto" or wanted >= MAX_RESAMPLES:
             break
-        going = [j for j in going if not _has_settled(found[j], level)]
+        going = [j for j in going if not _has_settled(found[j].points)]
         wanted += FURTHER[only]
     return [found[j] for j in subsets]
 
 
-def _none_yet(optimum: Optimum, wanted: int) -> Replicates:
+def _none_yet(optimum: Optimum | None, wanted: int) -> Replicates:
     """No resamples; all failed if there is nothing to compare them with."""
-    if optimum.at is None:
+    if optimum is None:
         return Replicates(None, np.empty((0, 0)), wanted)
     return Replicates(optimum.at, np.empty((0, len(optimum.at))), 0)
 
 
-def _has_settled(replicates: Replicates, level: float) -> bool:
-    points = replicates.points
+def _has_settled(points: np.ndarray) -> bool:
     if len(points) < 2 + WINDOW:
         return False
     sizes = range(len(points) - WINDOW, len(points) + 1)
-    return is_settled([widths(points[:size], level) for size in sizes], WINDOW)
+    return is_settled([spreads(points[:size]) for size in sizes], WINDOW)
 
 
 def multinomial_weights(rng, base: np.ndarray) -> np.ndarray:
@@ -254,14 +264,17 @@ def multinomial_weights(rng, base: np.ndarray) -> np.ndarray:
     they are multinomial of n draws. That is many times faster than drawing one binomial count after
     the other.
     """
-    total = base.sum()
+    total, is_even = base.sum(), base.min() == base.max()
     n = max(round(total), 1)
+    if is_even and n < FEW_DRAWS * len(base):
+        draws = rng.integers(len(base), size=n)
+        return np.bincount(draws, minlength=len(base)) * (total / n)
     rate = max(n - 5.0 * np.sqrt(n), 0.0) / total
     m = n + 1
     while m > n:
         counts = rng.poisson(rate * base)
         m = int(counts.sum())
-    if base.min() == base.max():
+    if is_even:
         further = rng.integers(len(base), size=n - m)
     else:
         further = np.searchsorted(np.cumsum(base), rng.random(n - m) * total, side="right")
@@ -273,38 +286,3 @@ def dirichlet_weights(rng, base: np.ndarray) -> np.ndarray:
     """Weights that are to :func:`multinomial_weights` what exponential numbers are to Poisson's."""
     weights = rng.standard_gamma(base)
     return weights * (base.sum() / weights.sum())
-
-
-def _of(optimum: Optimum) -> tuple:
-    return optimum.at, optimum.matrix, optimum.scale, REMAINING
-
-
-def _sizes(em_map: EMMap, x, base, trials) -> tuple:
-    """Spread of EM's steps for resamples, the Newton matrix, and standard errors, at a point.
-
-    The first chord-Newton step leads almost to the end: its spread is the standard error. That of
-    EM's step is less. All None where EM breaks down.
-    """
-    images, _ = em_map(np.tile(x, (len(trials), 1)), trials)
-    image, _ = em_map(x[None], base[None])
-    images = images[np.isfinite(images).all(axis=1)]
-    if not len(images) or not np.isfinite(image).all():
-        return None, None, None
-    moves, rounding = images - image, 1e-12 * (1 + np.abs(x))
-    unit = np.maximum(_root_mean_square(moves), rounding)
-    matrix = newton_matrix(em_map, x, base, unit)
-    spread = unit if matrix is None else _root_mean_square(moves @ matrix.T)
-    return unit, matrix, np.maximum(spread, rounding)
-
-
-def _root_mean_square(values) -> np.ndarray:
-    return np.sqrt((values**2).mean(axis=0))
-
-
-def _rows(subset: Shards) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of a shard, and their weights."""
-    n_rows = subset.n_rows
-    parts = [(X, w) for _, X, w in subset[0].weighted_reads(0, n_rows, n_rows)]
-    X = parts[0][0] if len(parts) == 1 else np.concatenate([X for X, _ in parts])
-    weights = [np.ones(len(X)) if w is None else np.reshape(w, -1) for X, w in parts]
-    return np.asarray(X, dtype=np.float64), np.concatenate(weights).astype(np.float64)

@@ -10,8 +10,8 @@ converge in a few passes where EM takes hundreds. Where they do not, EM itself i
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,10 +23,11 @@ from .families import DegenerateComponentError, Family
 __all__ = [
     "REMAINING",
     "EMMap",
+    "Outline",
     "by_chords",
     "by_em_steps",
-    "fixed_points",
     "newton_matrix",
+    "outlined",
 ]
 
 REMAINING = 0.02  # change of a coordinate still to come, in standard errors, at which a run ends
@@ -37,6 +38,7 @@ MAX_EM_STEPS = 20_000
 PLAIN_STEPS = 10  # of EM that must confirm that little remains: their fast parts die out
 SETS_AT_ONCE = 96  # components of all parameter sets that are evaluated together
 MAX_COORDINATES = 1500  # beyond, a Jacobian costs more passes than it saves
+JACOBIAN_ROWS = 100_000  # of which it is computed if there are more
 STEP = 0.02  # of differences for the Jacobian, in units of the spread of EM steps
 
 
@@ -79,32 +81,29 @@ class EMMap:
         for first in range(0, len(points), size):
             part = slice(first, first + size)
             own = weights if len(weights) == 1 else weights[part]
-            for i, value in enumerate(self._images(points[part], own), first):
+            found = self.family.em_of_many(self.X, own, points[part], self.like)
+            if found is not None:
+                images[part], objectives[part] = found
+                continue
+            for i, x in enumerate(points[part]):
+                value = self._image(x, own[min(i, len(own) - 1)])
                 if value is not None:
-                    images[i], objectives[i] = value
+                    images[first + i], objectives[first + i] = value
         return images, objectives
 
-    def _images(self, points, weights) -> Iterable:
+    def _image(self, x, weight) -> tuple | None:
+        """The image of one point and the objective there; None if it has none."""
         family = self.family
-        params = [family.params_of_coordinates(x, self.like) for x in points]
-        kernel = family.kernel_of_many(params)
-        many = None if kernel is None else kernel.statistics(self.X, weights)
-        for i, here in enumerate(params):
-            w = weights[min(i, len(weights) - 1)]
-            yield self._image(here, w, None if many is None else many[i])
-
-    def _image(self, params, weight, stats):
-        """Coordinates of the M-step and the objective; None if there are none."""
-        if stats is None:
-            stats = self._statistics(self.family.kernel_for_other_rows(params), weight)
-        objective = stats.log_likelihood + self.family.log_prior(params)
-        about = maximise(self.family, lambda a: self.family.kernel(params, a), stats, params)
+        params = family.params_of_coordinates(x, self.like)
+        stats = self._statistics(family.kernel_for_other_rows(params), weight)
+        objective = stats.log_likelihood + family.log_prior(params)
+        about = maximise(family, lambda a: family.kernel(params, a), stats, params)
         try:
             try:
                 kernel = next(about)
                 about.send(self._statistics(kernel, weight))
             except StopIteration as stop:
-                image = self.family.coordinates(stop.value)
+                image = family.coordinates(stop.value)
                 return None if image is None else (image, objective)
         except DegenerateComponentError:
             return None
@@ -137,8 +136,11 @@ def newton_matrix(em_map: EMMap, x: np.ndarray, weight: np.ndarray, unit: np.nda
     """
     if len(x) > MAX_COORDINATES:
         return None
+    every = -(-len(weight) // JACOBIAN_ROWS)
+    some = replace(em_map, X=em_map.X[::every])
+    weight = weight[::every] * (weight.sum() / weight[::every].sum())
     points = np.vstack([x, x + np.diag(STEP * unit)])
-    images, _ = em_map(points, weight[None])
+    images, _ = some(points, weight[None])
     if not np.isfinite(images).all():
         return None
     jacobian = (images[1:] - images[0]).T / (STEP * unit)
@@ -149,47 +151,92 @@ def newton_matrix(em_map: EMMap, x: np.ndarray, weight: np.ndarray, unit: np.nda
     return matrix if np.isfinite(matrix).all() else None
 
 
-def fixed_points(em_map: EMMap, weights, start, matrix, scale, remaining=REMAINING) -> np.ndarray:
-    """Where EM leads from a start, for each of several row weights.
+@dataclass(frozen=True)
+class Outline:
+    """How EM behaves near a point, for all weights that are like each other.
 
-    Parameters
+    Attributes
     ----------
-    em_map : EMMap
-    weights : ndarray of shape (n_points, n_rows)
-    start : ndarray of shape (n_coordinates,)
     matrix : ndarray of shape (n_coordinates, n_coordinates) or None
         See :func:`newton_matrix`.
     scale : ndarray of shape (n_coordinates,)
         Standard errors of the coordinates, or less.
-    remaining : float
-        Largest change of a coordinate still to come, in units of `scale`.
-
-    Returns
-    -------
-    ndarray of shape (n_points, n_coordinates)
-        NaN where EM did not converge, or a component degenerated or lost all its rows.
     """
-    points = np.full((len(weights), len(start)), np.nan)
-    if matrix is not None:
-        points = by_chords(em_map, weights, start, matrix, scale, remaining)
-    for i in np.flatnonzero(~np.isfinite(points).all(axis=1)):
-        own = weights[i : i + 1]
 
-        def image_of(x, own=own):
-            images, objectives = em_map(x[None], own)
-            return images[0], objectives[0]
+    matrix: np.ndarray | None
+    scale: np.ndarray
 
-        points[i] = by_em_steps(image_of, start, scale, remaining)
-    return points
+    def fixed_points(self, em_map: EMMap, weights, start, remaining=REMAINING) -> tuple:
+        """Where EM leads from a start, for each of several row weights.
+
+        Parameters
+        ----------
+        em_map : EMMap
+        weights : ndarray of shape (n_points, n_rows)
+        start : ndarray of shape (n_coordinates,)
+        remaining : float
+            Largest change of a coordinate still to come, in units of `scale`.
+
+        Returns
+        -------
+        points : ndarray of shape (n_points, n_coordinates)
+            NaN where EM did not converge, or a component degenerated or lost all its rows.
+        n_steps : int or inf
+            Largest number of chord-Newton steps; infinite if EM had to be iterated.
+        """
+        points, n_steps = np.full((len(weights), len(start)), np.nan), np.inf
+        if self.matrix is not None:
+            points, n_steps = by_chords(em_map, weights, start, self.matrix, self.scale, remaining)
+        for i in np.flatnonzero(~np.isfinite(points).all(axis=1)):
+            own, n_steps = weights[i : i + 1], np.inf
+
+            def image_of(x, own=own):
+                images, objectives = em_map(x[None], own)
+                return images[0], objectives[0]
+
+            points[i] = by_em_steps(image_of, start, self.scale, remaining)
+        return points, n_steps
 
 
-def by_chords(em_map: Callable, weights, start, matrix, scale, remaining=REMAINING) -> np.ndarray:
-    """Fixed points by chord-Newton steps; NaN where these do not shrink fast or lose likelihood."""
+def outlined(em_map: EMMap, x: np.ndarray, base: np.ndarray, trials: np.ndarray) -> Outline | None:
+    """The outline of EM at a point; None where EM breaks down.
+
+    Parameters
+    ----------
+    em_map : EMMap
+    x : ndarray of shape (n_coordinates,)
+    base : ndarray of shape (n_rows,)
+        Weights of the rows.
+    trials : ndarray of shape (n_trials, n_rows)
+        Weights of some resamples of them. The first chord-Newton step leads almost to its end, so
+        the spread of the first steps is the standard error. That of steps of EM is less.
+    """
+    images, _ = em_map(np.tile(x, (len(trials), 1)), trials)
+    image, _ = em_map(x[None], base[None])
+    images = images[np.isfinite(images).all(axis=1)]
+    if not len(images) or not np.isfinite(image).all():
+        return None
+    moves, rounding = images - image, 1e-12 * (1 + np.abs(x))
+    unit = np.maximum(_root_mean_square(moves), rounding)
+    matrix = newton_matrix(em_map, x, base, unit)
+    spread = unit if matrix is None else _root_mean_square(moves @ matrix.T)
+    return Outline(matrix, np.maximum(spread, rounding))
+
+
+def _root_mean_square(values) -> np.ndarray:
+    return np.sqrt((values**2).mean(axis=0))
+
+
+def by_chords(em_map: Callable, weights, start, matrix, scale, remaining=REMAINING) -> tuple:
+    """Fixed points by chord-Newton steps, and the number of steps.
+
+    NaN where steps do not shrink fast or lose likelihood.
+    """
     n = len(weights)
     points, found = np.tile(start, (n, 1)), np.zeros(n, dtype=bool)
     sizes, first = np.full(n, np.inf), np.full(n, -np.inf)
     going = np.arange(n)
-    for _ in range(MAX_CHORDS):
+    for n_steps in range(1, MAX_CHORDS + 1):  # noqa: B007 - it is returned
         images, objectives = em_map(points[going], weights[going])
         steps = (images - points[going]) @ matrix.T
         before, sizes[going] = sizes[going], (np.abs(steps) / scale).max(axis=1)
@@ -209,7 +256,7 @@ def by_chords(em_map: Callable, weights, start, matrix, scale, remaining=REMAINI
         if len(going) == 0:
             break
     points[~found] = np.nan
-    return points
+    return points, n_steps
 
 
 def by_em_steps(image_of: Callable, start, scale, remaining=REMAINING) -> np.ndarray:

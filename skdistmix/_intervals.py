@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["EPSILON", "bounds", "is_settled", "quantiles", "widths"]
+__all__ = ["EPSILON", "bounds", "is_settled", "quantiles", "spreads"]
 
 EPSILON = 0.05  # mean relative change below which values have settled
 
@@ -22,10 +22,9 @@ def quantiles(values: np.ndarray, level: float) -> np.ndarray:
     return np.quantile(values, [tail, 1.0 - tail], axis=0, method="weibull")
 
 
-def widths(values: np.ndarray, level: float) -> np.ndarray:
-    """Lengths of the intervals between :func:`quantiles`."""
-    low, high = quantiles(values, level)
-    return high - low
+def spreads(values: np.ndarray) -> np.ndarray:
+    """Standard deviations of draws, along the first axis."""
+    return np.std(values, axis=0, ddof=1)
 
 
 def bounds(draws: Sequence[np.ndarray], level: float) -> np.ndarray:

@@ -173,11 +173,23 @@ class Family(ABC):
         """A kernel for rows, or weights, that the family was not prepared with."""
         return self.kernel(params)
 
-    def kernel_of_many(self, params: list) -> Any:
-        """A kernel of several parameter sets, see ``ManyKernel``; None if there is no good one.
+    def em_of_many(self, X, weights, points, like) -> tuple | None:
+        """A step of EM from many points at once; None where it must be done one by one.
 
-        It has ``statistics(X, weights)``, a list, and ``log_joint(X)`` of shape (n_sets,
-        n_components, n_rows).
+        Parameters
+        ----------
+        X : ndarray of shape (n_rows, n_features)
+        weights : ndarray of shape (n_points, n_rows) or (1, n_rows)
+            Row weights for each point, or for all.
+        points : ndarray of shape (n_points, n_coordinates)
+        like : object
+            Parameters whose shapes those of all points have.
+
+        Returns
+        -------
+        images : ndarray of shape (n_points, n_coordinates)
+        objectives : ndarray of shape (n_points,)
+            Total log-likelihood and log-prior at the points.
         """
         return None
 

@@ -121,12 +121,6 @@ class TiedGaussian(GaussianFamily):
     def kernel_for_other_rows(self, params):
         return self.kernel(params, params.means)  # the fast kernel takes the total scatter as known
 
-    def _untied(self, n_components):
-        return FullGaussian(n_components)
-
-    def _own_factors(self, params):
-        return self._component_factors(params)
-
     def _regularised(self, covariances):
         return add_to_diagonal(covariances, self.reg_covar)
 

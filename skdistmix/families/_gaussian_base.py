@@ -20,7 +20,7 @@ from ._components import COSTS, GaussianComponents, log_overlaps
 from ._coordinates import coordinates, params_of_coordinates
 from ._factors import nearest_covariances
 from ._kernels import FeatureKernel, TriangularKernel
-from ._many import ManyKernel
+from ._many import em_of_many
 from ._prior import ConjugatePrior, CovariancePenalty, PriorRows
 from ._statistics import AnchoredSums, GaussianStatistics
 
@@ -172,25 +172,8 @@ class GaussianFamily(Family):
             params.means if anchors is None else anchors,
         )
 
-    def kernel_of_many(self, params):
-        """The feature kernel of all components, where raw products are accurate enough."""
-        K, R = self.n_components, len(params)
-        weights = np.concatenate([p.weights for p in params])
-        means = np.concatenate([p.means for p in params])
-        factors = np.concatenate([self._own_factors(p) for p in params])
-        many = replace(self._untied(R * K), moments=self.moments)
-        joined = GaussianParams(weights, means, np.empty(0), factors)  # covariances are not used
-        if not many._features_are_accurate(joined):
-            return None
-        return ManyKernel(many._feature_kernel(joined), R)
-
-    def _untied(self, n_components: int) -> GaussianFamily:
-        """The family of the same kind of components of which none depends on another."""
-        return type(self)(n_components)
-
-    def _own_factors(self, params) -> np.ndarray:
-        """precisions_cholesky with an entry for each component."""
-        return params.precisions_cholesky
+    def em_of_many(self, X, weights, points, like):
+        return em_of_many(self, X, weights, points, like)
 
     def better_anchors(self, stats, params):
         """The new means, if sums about the old anchors lost too many digits of a covariance."""

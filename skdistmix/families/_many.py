@@ -1,23 +1,99 @@
-"""Many parameter sets of one family on the same rows, each with row weights of its own.
+"""A step of EM for many parameter sets on the same rows, each with row weights of its own.
 
 Resamples of the same rows differ in their weights and, a little, in their parameters. All of them
 together are one feature kernel with as many components as they have in all: the features of a block
-are computed once, and the log-densities of all sets are one matrix product.
+are computed once, and the log-densities of all sets are one matrix product. M-steps of components
+that do not depend on each other are those of one mixture with all the components.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ._base import logsumexp0
+from ._base import DegenerateComponentError, logsumexp0
 from ._kernels import LOWEST_EXP, FeatureKernel, _split
 from ._statistics import GaussianStatistics
 
-__all__ = ["ManyKernel"]
+__all__ = ["ManyKernel", "em_of_many", "kernel_of_many"]
 
 LOWEST_DENSITY = np.exp(-650.0)  # relative to the peak; below, densities leave the range of exp
+
+
+def em_of_many(family, X, weights, points, like) -> tuple | None:
+    """See ``Family.em_of_many``, of Gaussian families."""
+    params = family.params_of_coordinates(points, like)
+    kernel = kernel_of_many(family, params)
+    if kernel is None:
+        return None
+    stats, log_likelihoods = kernel.statistics(X, weights)
+    try:
+        images = _m_steps(family, stats, params)
+    except DegenerateComponentError:
+        return None
+    if images is None:
+        return None
+    if family.prior_rows is not None:
+        each = (_picked(params, r) for r in range(len(points)))
+        log_likelihoods += [family.log_prior(one) for one in each]
+    coordinates = family.coordinates(images)
+    return None if coordinates is None else (coordinates, log_likelihoods)
+
+
+def kernel_of_many(family, params) -> ManyKernel | None:
+    """The feature kernel of the components of all sets, None where it is not accurate.
+
+    The arrays of `params` have an axis of sets in front.
+    """
+    R, K = params.weights.shape
+    factors = params.precisions_cholesky
+    free = family if family.per_component else family.unconstrained(K)
+    if not family.per_component:
+        factors = np.broadcast_to(factors[:, None], (R, K, *factors.shape[1:]))
+    free = replace(free, n_components=R * K, moments=family.moments)
+    joined = replace(
+        params,
+        weights=params.weights.reshape(R * K),
+        means=params.means.reshape(R * K, -1),
+        precisions_cholesky=factors.reshape(R * K, *factors.shape[2:]),
+    )
+    if not free._features_are_accurate(joined):
+        return None
+    return ManyKernel(free._feature_kernel(joined), R)
+
+
+def _m_steps(family, stats: GaussianStatistics, params):
+    """Parameters of all sets; None if a component lost its rows or needs better anchors."""
+    R, K = params.weights.shape
+    if family.per_component:
+        joined = family.m_step(stats)
+        if (joined.weights == 0).any() or family.better_anchors(stats, joined) is not None:
+            return None
+        weights = joined.weights.reshape(R, K)
+        split = {
+            name: getattr(joined, name).reshape(R, K, *getattr(joined, name).shape[1:])
+            for name in ("means", "covariances", "precisions_cholesky")
+        }
+        return type(joined)(weights / weights.sum(axis=1, keepdims=True), **split)
+    found = []
+    for r in range(R):
+        own = slice(r * K, (r + 1) * K)
+        one = replace(
+            stats, counts=stats.counts[own], first=stats.first[own], second=stats.second[own],
+            anchors=stats.anchors[own],
+        )  # fmt: skip
+        found.append(family.m_step(one))
+        lost = (found[-1].weights == 0).any()
+        if lost or family.better_anchors(one, found[-1]) is not None:
+            return None
+    arrays = ("weights", "means", "covariances", "precisions_cholesky")
+    return type(found[0])(*(np.stack([getattr(one, name) for one in found]) for name in arrays))
+
+
+def _picked(params, r: int):
+    arrays = ("weights", "means", "covariances", "precisions_cholesky")
+    return type(params)(*(getattr(params, name)[r] for name in arrays))
 
 
 @dataclass(frozen=True)
@@ -34,12 +110,12 @@ class ManyKernel:
     kernel: FeatureKernel
     n_sets: int
 
-    def log_joint(self, X: np.ndarray) -> np.ndarray:
-        """log(weight) + log-density, shape (n_sets, n_components, n_rows)."""
-        return self._by_set(self.kernel.log_joint(X))
+    def statistics(
+        self, X: np.ndarray, weights: np.ndarray
+    ) -> tuple[GaussianStatistics, np.ndarray]:
+        """Statistics of the components of all sets, and the log-likelihood of each set.
 
-    def statistics(self, X: np.ndarray, weights: np.ndarray) -> list[GaussianStatistics]:
-        """Statistics of each set.
+        The `weight` of the statistics is the mean one of a set.
 
         Parameters
         ----------
@@ -50,7 +126,7 @@ class ManyKernel:
         kernel, R = self.kernel, self.n_sets
         theta, d = kernel.theta.copy(), len(kernel.center)
         theta[:, d] -= kernel.peak
-        sums, total, weight = np.zeros_like(theta), np.zeros(R), np.zeros(R)
+        sums, total, weight = np.zeros_like(theta), np.zeros(R), np.zeros(len(weights))
         for first in range(0, len(X), kernel.block_rows):
             rows = slice(first, first + kernel.block_rows)
             block = X[rows]
@@ -64,14 +140,14 @@ class ManyKernel:
             density = sets.sum(axis=1)  # (n_sets, m)
             if density.min() < LOWEST_DENSITY:
                 total += self._rescue(theta, phi, sets, density, w)
-            total += np.einsum("rm,rm->r", np.broadcast_to(w, density.shape), np.log(density))
+            logs = np.log(density)
+            total += logs @ w[0] if len(w) == 1 else np.einsum("rm,rm->r", w, logs)
             np.divide(w, density, out=density)
             sets *= density[:, None]
             kernel._add_products(sums, resp, phi)
             weight += w.sum(axis=1)
         total += kernel.peak * weight
-        each = zip(self._by_set(sums), weight, total, strict=True)
-        return [kernel._unpacked(*one) for one in each]
+        return kernel._unpacked(sums, weight.mean(), 0.0), total
 
     def _by_set(self, a: np.ndarray) -> np.ndarray:
         return a.reshape(self.n_sets, len(a) // self.n_sets, -1)

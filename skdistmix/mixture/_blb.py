@@ -62,10 +62,10 @@ class BLBMixture(BaseMixture):
         whose rows stay where they are, if shards are random pieces of the rows (a warning names
         those that do not look so).
     n_subsets : int or "auto", default="auto"
-        "auto": until the intervals settle, from four to ten.
+        "auto": until the standard errors settle, from four to ten.
     n_resamples : int or "auto", default="auto"
-        Resamples of a subset. "auto": until its intervals settle, 40 at least, and 200 where there
-        is one subset only.
+        Resamples of a subset. "auto": until its standard errors settle, 40 at least, and 200 where
+        there is one subset only.
     confidence_level : float, default=0.95
         Of `confidence_intervals_`.
     n_jobs : int, optional

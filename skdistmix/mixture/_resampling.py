@@ -9,7 +9,7 @@ import numpy as np
 
 from .._bootstrap import Replicates, Resampling, resampled
 from .._compute import Workers
-from .._intervals import is_settled, widths
+from .._intervals import is_settled, spreads
 from .._sampling import RowSample, all_rows, disjoint_samples
 from .._shards import Shards, cut_rows
 from .._subsets import least_rows, odd_shards, smallest_exponent, subset_rows
@@ -17,7 +17,7 @@ from .._subsets import least_rows, odd_shards, smallest_exponent, subset_rows
 __all__ = ["Outcome", "Plan", "resample"]
 
 FIRST_SUBSETS, FURTHER_SUBSETS, MAX_SUBSETS = 4, 2, 10
-WINDOW = 3  # subsets in which averaged intervals must not change any more
+WINDOW = 3  # subsets in which averaged errors must not change any more
 PARAMETRIC_ROWS = 50_000  # drawn from the fitted mixture, to learn how EM behaves there
 
 
@@ -32,7 +32,6 @@ class Plan:
     size : int or None
     whole_shards : bool
     n_subsets, n_resamples : int or "auto"
-    level : float
     """
 
     method: str
@@ -41,7 +40,6 @@ class Plan:
     whole_shards: bool
     n_subsets: int | str
     n_resamples: int | str
-    level: float
 
     @classmethod
     def checked(cls, estimator, template, shards: Shards) -> Plan:
@@ -66,7 +64,7 @@ class Plan:
                 )
         return cls(
             estimator.method, estimator.subset_exponent, size, estimator.subsets == "shards",
-            estimator.n_subsets, estimator.n_resamples, estimator.confidence_level,
+            estimator.n_subsets, estimator.n_resamples,
         )  # fmt: skip
 
 
@@ -87,8 +85,10 @@ def resample(workers: Workers, shards: Shards, plan: Plan, resampling: Resamplin
     def visit(function, arguments, which):
         return workers.map_shards(function, subsets, arguments, which)
 
+    (outline,) = visit(resampling.outlined, [0], [0])
+
     def of(which):
-        return resampled(visit, resampling, which, plan.n_resamples, plan.level, only)
+        return resampled(visit, resampling, outline, which, plan.n_resamples, only)
 
     if plan.n_subsets != "auto" or only:
         return Outcome(method, size, of(list(range(len(subsets)))))
@@ -96,13 +96,13 @@ def resample(workers: Workers, shards: Shards, plan: Plan, resampling: Resamplin
     while len(found) < len(subsets):
         more = FURTHER_SUBSETS if found else FIRST_SUBSETS
         found += of(list(range(len(found), min(len(found) + more, len(subsets)))))
-        if _have_settled(found, plan.level):
+        if _have_settled(found):
             break
     return Outcome(method, size, found)
 
 
-def _have_settled(found: list[Replicates], level: float) -> bool:
-    each = [widths(one.points, level) for one in found if len(one.points) > 1]
+def _have_settled(found: list[Replicates]) -> bool:
+    each = [spreads(one.points) for one in found if len(one.points) > 1]
     means = [np.mean(each[: i + 1], axis=0) for i in range(len(each))]
     return is_settled(means, WINDOW)
 
