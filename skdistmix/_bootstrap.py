@@ -18,7 +18,14 @@ from ._intervals import is_settled, spreads
 from ._shards import Shards
 from .families import Family
 
-__all__ = ["Optimum", "Replicates", "Resampling", "multinomial_weights", "resampled"]
+__all__ = [
+    "SUBSET_REMAINING",
+    "Optimum",
+    "Replicates",
+    "Resampling",
+    "multinomial_weights",
+    "resampled",
+]
 
 N_TRIALS = 16  # resamples that tell how large steps and standard errors are
 SUBSET_REMAINING = 1e-3  # all resamples of a subset are compared with its fit: that is exact

@@ -10,7 +10,7 @@ converge in a few passes where EM takes hundreds. Where they do not, EM itself i
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,6 +24,7 @@ __all__ = [
     "REMAINING",
     "EMMap",
     "Outline",
+    "ShardsMap",
     "by_chords",
     "by_em_steps",
     "newton_matrix",
@@ -40,6 +41,48 @@ SETS_AT_ONCE = 96  # components of all parameter sets that are evaluated togethe
 MAX_COORDINATES = 1500  # beyond, a Jacobian costs more passes than it saves
 JACOBIAN_ROWS = 100_000  # of which it is computed if there are more
 STEP = 0.02  # of differences for the Jacobian, in units of the spread of EM steps
+
+
+def em_step(family: Family, params, kernel) -> Generator:
+    """Image under EM, and the objective at some parameters; None if a component is lost.
+
+    Yields kernels and receives their statistics, the first of `kernel`, which is that of `params`.
+    """
+    stats = yield kernel
+    objective = stats.log_likelihood + family.log_prior(params)
+    image = yield from maximise(family, lambda a: family.kernel(params, a), stats, params)
+    image = family.coordinates(image)
+    return None if image is None else (image, objective)
+
+
+def _driven(steps: Generator, statistics: Callable) -> tuple | None:
+    """What the generator returns; None if a component degenerates."""
+    try:
+        kernel = next(steps)
+        while True:
+            kernel = steps.send(statistics(kernel))
+    except StopIteration as stop:
+        return stop.value
+    except DegenerateComponentError:
+        return None
+
+
+@dataclass(frozen=True)
+class ShardsMap:
+    """EM as a map of coordinates for all rows of shards; as :class:`EMMap`, for one point."""
+
+    family: Family
+    map_reduce: Callable
+    shards: object
+    like: object
+
+    def __call__(self, points: np.ndarray, weights=None) -> tuple[np.ndarray, np.ndarray]:
+        """The image of the point, and the objective there."""
+        params = self.family.params_of_coordinates(points[0], self.like)
+        steps = em_step(self.family, params, self.family.kernel(params))
+        found = _driven(steps, lambda k: self.map_reduce(k.statistics, self.shards, k.block_rows))
+        image, objective = (np.full(points.shape[1], np.nan), np.nan) if found is None else found
+        return image[None], np.array([objective])
 
 
 @dataclass(frozen=True)
@@ -93,20 +136,10 @@ class EMMap:
 
     def _image(self, x, weight) -> tuple | None:
         """The image of one point and the objective there; None if it has none."""
-        family = self.family
-        params = family.params_of_coordinates(x, self.like)
-        stats = self._statistics(family.kernel_for_other_rows(params), weight)
-        objective = stats.log_likelihood + family.log_prior(params)
-        about = maximise(family, lambda a: family.kernel(params, a), stats, params)
-        try:
-            try:
-                kernel = next(about)
-                about.send(self._statistics(kernel, weight))
-            except StopIteration as stop:
-                image = family.coordinates(stop.value)
-                return None if image is None else (image, objective)
-        except DegenerateComponentError:
-            return None
+        params = self.family.params_of_coordinates(x, self.like)
+        start = self.family.kernel_for_other_rows(params)
+        steps = em_step(self.family, params, start)
+        return _driven(steps, lambda kernel: self._statistics(kernel, weight))
 
     def _statistics(self, kernel, weight):
         rows = np.flatnonzero(weight)

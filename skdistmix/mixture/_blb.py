@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._bootstrap import Resampling
 from .._compute import Workers
+from .._em import score_pass
 from .._shards import is_dask, is_sharded
 from .._validation import validated_shards
 from ._base import BaseMixture
@@ -226,7 +227,6 @@ class BLBMixture(BaseMixture):
                 "acceleration='squarem', or fit fewer components. Estimated total log-likelihood "
                 f"still to gain: {model.convergence_gap_:.3g}."
             )
-        self._set_point(model)
         family = model._family(shards.n_features).prepare(model._moments)
         scheme = {"weighted": "dirichlet", "parametric": "parametric"}.get(self.method)
         resampling = Resampling(
@@ -234,13 +234,16 @@ class BLBMixture(BaseMixture):
         )
         with Workers(self.n_jobs) as workers:
             outcome = resample(workers, shards, plan, resampling)
+            score = score_pass(workers.map_reduce, shards, family.kernel(outcome.params))
+        model._set_exact(family, outcome.params, score)
+        self._set_point(model)
         self.method_, self.subset_size_ = outcome.method, outcome.subset_size
         self.n_subsets_ = len(outcome.found)
         self.n_resamples_ = np.array([one.n_run for one in outcome.found])
         self.alignment_failures_ = sum(one.n_failed for one in outcome.found)
         usable = [one for one in outcome.found if len(one.points) > 1]
         self._warn_of_failures(usable)
-        self._uncertainty = Uncertainty(family, resampling.params, usable)
+        self._uncertainty = Uncertainty(family, outcome.params, usable)
         self.standard_errors_ = self._uncertainty.standard_errors()
         self.bias_ = self._uncertainty.biases()
         self.confidence_intervals_ = self._uncertainty.intervals(self.confidence_level)

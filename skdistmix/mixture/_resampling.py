@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .._bootstrap import Replicates, Resampling, resampled
+from .._bootstrap import SUBSET_REMAINING, Replicates, Resampling, resampled
 from .._compute import Workers
+from .._fixed_points import Outline, ShardsMap
 from .._intervals import is_settled, spreads
 from .._sampling import RowSample, all_rows, disjoint_samples
 from .._shards import Shards, cut_rows
@@ -70,15 +71,32 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was done, the rows of a subset, and the fits of resamples, a value for each subset."""
+    """What was done.
+
+    Attributes
+    ----------
+    method : str
+    subset_size : int
+    params : object
+        The fit of all rows, as exact as those of resamples.
+    found : list of Replicates
+        Fits of resamples, a value for each subset.
+    """
 
     method: str
     subset_size: int
+    params: object
     found: list[Replicates]
 
 
 def resample(workers: Workers, shards: Shards, plan: Plan, resampling: Resampling) -> Outcome:
-    """Resamples of the rows of shards, as planned."""
+    """Resamples of the rows of shards, as planned.
+
+    Raises
+    ------
+    ValueError
+        If EM does not converge on all rows.
+    """
     method, subsets, size = _subsets(workers, shards, plan, resampling)
     only = len(subsets) == 1
 
@@ -86,19 +104,41 @@ def resample(workers: Workers, shards: Shards, plan: Plan, resampling: Resamplin
         return workers.map_shards(function, subsets, arguments, which)
 
     (outline,) = visit(resampling.outlined, [0], [0])
+    if outline is not None:
+        params = _exact(workers.map_reduce, shards, resampling, outline)
+        resampling = replace(resampling, params=params)
 
     def of(which):
         return resampled(visit, resampling, outline, which, plan.n_resamples, only)
 
+    done = Outcome(method, size, resampling.params, [])
     if plan.n_subsets != "auto" or only:
-        return Outcome(method, size, of(list(range(len(subsets)))))
+        return replace(done, found=of(list(range(len(subsets)))))
     found: list[Replicates] = []
     while len(found) < len(subsets):
         more = FURTHER_SUBSETS if found else FIRST_SUBSETS
         found += of(list(range(len(found), min(len(found) + more, len(subsets)))))
         if _have_settled(found):
             break
-    return Outcome(method, size, found)
+    return replace(done, found=found)
+
+
+def _exact(map_reduce, shards: Shards, resampling: Resampling, outline: Outline):
+    """The parameters that EM leads to on all rows.
+
+    Where EM stops by the likelihood, parameters may still be a quarter of a standard error from
+    there, on the side that they came from.
+    """
+    family, params = resampling.family, resampling.params
+    em_map = ShardsMap(family, map_reduce, shards, params)
+    start, only = family.coordinates(params), np.ones((1, 1))
+    points, _ = outline.fixed_points(em_map, only, start, SUBSET_REMAINING)
+    if not np.isfinite(points).all():
+        raise ValueError(
+            "EM on all rows does not come to an end: fewer components, a covariance_penalty or a "
+            "prior of the estimator may help."
+        )
+    return family.params_of_coordinates(points[0], params)
 
 
 def _have_settled(found: list[Replicates]) -> bool:
