@@ -34,7 +34,9 @@ __all__ = [
 REMAINING = 0.02  # change of a coordinate still to come, in standard errors, at which a run ends
 NEGLIGIBLE = 1e-3  # the same for a step that is followed by no other, whatever its rate
 MAX_CHORDS = 20
-SLOW_CHORDS = 0.5  # steps that do not shrink by this factor: leave it to EM
+# Steps that do not shrink by this factor: it is left to EM. Two steps tell little of the rate at
+# which they shrink, so twice of what they show is counted on, and a fifth at least.
+SLOW_CHORDS = 0.5
 MAX_EM_STEPS = 20_000
 PLAIN_STEPS = 10  # of EM that must confirm that little remains: their fast parts die out
 SETS_AT_ONCE = 96  # components of all parameter sets that are evaluated together
@@ -263,25 +265,22 @@ def _root_mean_square(values) -> np.ndarray:
 def by_chords(em_map: Callable, weights, start, matrix, scale, remaining=REMAINING) -> tuple:
     """Fixed points by chord-Newton steps, and the number of steps.
 
-    NaN where steps do not shrink fast or lose likelihood.
+    NaN where steps do not shrink fast.
     """
     n = len(weights)
     points, found = np.tile(start, (n, 1)), np.zeros(n, dtype=bool)
-    sizes, first = np.full(n, np.inf), np.full(n, -np.inf)
-    going = np.arange(n)
+    sizes, going = np.full(n, np.inf), np.arange(n)
     for n_steps in range(1, MAX_CHORDS + 1):  # noqa: B007 - it is returned
-        images, objectives = em_map(points[going], weights[going])
+        images, _ = em_map(points[going], weights[going])
         steps = (images - points[going]) @ matrix.T
         before, sizes[going] = sizes[going], (np.abs(steps) / scale).max(axis=1)
         size = sizes[going]
         with np.errstate(invalid="ignore"):
             rates = np.where(np.isinf(before), SLOW_CHORDS, size / before)
-            left = size * rates / (1.0 - rates)
-            small = (size < NEGLIGIBLE * remaining) | ((rates <= SLOW_CHORDS) & (left < remaining))
+            careful = np.where(np.isinf(before), SLOW_CHORDS, np.maximum(2 * rates, 0.2))
+            left = size * careful / (1.0 - careful)
+            small = (size < NEGLIGIBLE * remaining) | ((careful < 1) & (left < remaining))
             good = (np.abs(steps).max(axis=1) < MAX_MOVE) & (small | (rates <= SLOW_CHORDS))
-        # The first step of a bad resample may lead away from its maximum, to another fixed point.
-        good &= objectives >= first[going] - 1e-9 * np.abs(objectives)
-        first[going] = np.maximum(first[going], objectives)
         points[going[good]] += steps[good]
         points[going[~good]] = np.nan
         found[going[good & small]] = True

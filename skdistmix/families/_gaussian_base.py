@@ -209,8 +209,12 @@ class GaussianFamily(Family):
         return np.vstack(drawn)
 
     def n_parameters(self):
-        K, d = self.n_components, self.moments.mean.size
-        return K * d + K - 1 + self._n_covariance_parameters(K, d)
+        return self.n_parameters_of(self.moments.mean.size)
+
+    def n_parameters_of(self, n_features: int) -> int:
+        """The same before the family knows the data."""
+        K = self.n_components
+        return K * n_features + K - 1 + self._n_covariance_parameters(K, n_features)
 
     def implied_moments(self, params, full: bool = False) -> Moments:
         """The first two moments of the mixture itself, in place of those of some data."""

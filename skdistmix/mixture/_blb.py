@@ -53,9 +53,9 @@ class BLBMixture(BaseMixture):
         (Newton and Raftery 1994). "parametric": rows drawn from the fitted mixture, which takes its
         components for Gaussian. These three hold a copy of all rows in memory.
     subset_exponent : float, default=0.7
-        Subsets have about ``n_rows ** subset_exponent`` rows, or ten for each parameter of the
-        smallest component if that is more. Where that is all rows, ``method="bootstrap"`` is used,
-        with a warning.
+        Subsets have about ``n_rows ** subset_exponent`` rows, or so many that the smallest
+        component has 40 for each of its parameters if that is more: with fewer, errors are too
+        large. Where that is all rows, ``method="bootstrap"`` is used, with a warning.
     subset_size : int, optional
         Rows of a subset, in place of that rule.
     subsets : {"rows", "shards"}, default="rows"

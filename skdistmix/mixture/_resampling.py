@@ -13,7 +13,7 @@ from .._fixed_points import Outline, ShardsMap
 from .._intervals import is_settled, spreads
 from .._sampling import RowSample, all_rows, disjoint_samples
 from .._shards import Shards, cut_rows
-from .._subsets import least_rows, odd_shards, smallest_exponent, subset_rows
+from .._subsets import FEWEST_PER_PARAMETER, least_rows, odd_shards, smallest_exponent, subset_rows
 
 __all__ = ["Outcome", "Plan", "resample"]
 
@@ -54,9 +54,8 @@ class Plan:
         size = estimator.subset_size if estimator.method == "blb" else None
         if size is not None and estimator.subsets == "rows":
             K, d = template.n_components, shards.n_features
-            family = template._family(d)
-            n_parameters = K * d + K - 1 + family._n_covariance_parameters(K, d)
-            least = least_rows(n_parameters, K, 1 / K)
+            n_parameters = template._family(d).n_parameters_of(d)
+            least = least_rows(n_parameters, K, 1 / K, FEWEST_PER_PARAMETER)
             if size < least:
                 exponent = smallest_exponent(shards.n_rows, least)
                 raise ValueError(
@@ -174,7 +173,7 @@ def _subsets(workers, shards, plan, resampling) -> tuple[str, Shards, int]:
             f"A subset for {family.n_parameters()} parameters would need {size} rows and there are "
             f"{moments.n_rows}: the ordinary bootstrap of all rows is done (method='bootstrap').",
             UserWarning,
-            stacklevel=6,  # the caller of fit, which a decorator wraps
+            stacklevel=5,  # the caller of fit, which a decorator wraps
         )
     everything = all_rows(workers.map_reduce, shards)
     method = "bootstrap" if plan.method == "blb" else plan.method
@@ -191,7 +190,7 @@ def _whole_shards(workers, shards, plan, moments, seed, least) -> tuple[str, Sha
             f"{len(odd)} of {len(shards)} shards do not look like random pieces of the rows: "
             f"{listed}{more}. Errors from them are wrong: use subsets='rows'.",
             UserWarning,
-            stacklevel=7,  # the caller of fit, which a decorator wraps
+            stacklevel=6,  # the caller of fit, which a decorator wraps
         )
     usable = [i for i, size in enumerate(shards.sizes) if size >= least]
     if not usable:
