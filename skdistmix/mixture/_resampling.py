@@ -18,6 +18,7 @@ from .._subsets import FEWEST_PER_PARAMETER, least_rows, odd_shards, smallest_ex
 __all__ = ["Outcome", "Plan", "resample"]
 
 FIRST_SUBSETS, FURTHER_SUBSETS, MAX_SUBSETS = 4, 2, 10
+OUTLINES = 3  # subsets from which it is tried to learn how EM behaves
 WINDOW = 3  # subsets in which averaged errors must not change any more
 PARAMETRIC_ROWS = 50_000  # drawn from the fitted mixture, to learn how EM behaves there
 
@@ -102,7 +103,10 @@ def resample(workers: Workers, shards: Shards, plan: Plan, resampling: Resamplin
     def visit(function, arguments, which):
         return workers.map_shards(function, subsets, arguments, which)
 
-    (outline,) = visit(resampling.outlined, [0], [0])
+    outline, tried = None, 0
+    while outline is None and tried < min(OUTLINES, len(subsets)):  # a subset may be a bad one
+        (outline,) = visit(resampling.outlined, [tried], [tried])
+        tried += 1
     if outline is not None:
         params = _exact(workers.map_reduce, shards, resampling, outline)
         resampling = replace(resampling, params=params)
@@ -192,7 +196,8 @@ def _whole_shards(workers, shards, plan, moments, seed, least) -> tuple[str, Sha
             UserWarning,
             stacklevel=6,  # the caller of fit, which a decorator wraps
         )
-    usable = [i for i, size in enumerate(shards.sizes) if size >= least]
+    sizes = [shard.n_rows if shards[[i]].total_weight > 0 else 0 for i, shard in enumerate(shards)]
+    usable = [i for i, size in enumerate(sizes) if size >= least]
     if not usable:
         raise ValueError(
             f"No shard has the {least} rows that {plan.method!r} needs of a subset for this "
