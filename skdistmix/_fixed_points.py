@@ -45,12 +45,13 @@ JACOBIAN_ROWS = 100_000  # of which it is computed if there are more
 STEP = 0.02  # of differences for the Jacobian, in units of the spread of EM steps
 
 
-def em_step(family: Family, params, kernel) -> Generator:
-    """Image under EM, and the objective at some parameters; None if a component is lost.
+def em_step(family: Family, x: np.ndarray, like, kernel_of: Callable) -> Generator:
+    """The image of coordinates under EM, and the objective there; None if a component is lost.
 
-    Yields kernels and receives their statistics, the first of `kernel`, which is that of `params`.
+    Yields kernels and receives their statistics; the first is ``kernel_of(params)``.
     """
-    stats = yield kernel
+    params = family.params_of_coordinates(x, like)
+    stats = yield kernel_of(params)
     objective = stats.log_likelihood + family.log_prior(params)
     image = yield from maximise(family, lambda a: family.kernel(params, a), stats, params)
     image = family.coordinates(image)
@@ -60,12 +61,13 @@ def em_step(family: Family, params, kernel) -> Generator:
 def _driven(steps: Generator, statistics: Callable) -> tuple | None:
     """What the generator returns; None if a component degenerates."""
     try:
-        kernel = next(steps)
-        while True:
-            kernel = steps.send(statistics(kernel))
+        with np.errstate(over="ignore", invalid="ignore"):  # of a step that leads far away
+            kernel = next(steps)
+            while True:
+                kernel = steps.send(statistics(kernel))
     except StopIteration as stop:
         return stop.value
-    except DegenerateComponentError:
+    except (DegenerateComponentError, np.linalg.LinAlgError):
         return None
 
 
@@ -80,8 +82,7 @@ class ShardsMap:
 
     def __call__(self, points: np.ndarray, weights=None) -> tuple[np.ndarray, np.ndarray]:
         """The image of the point, and the objective there."""
-        params = self.family.params_of_coordinates(points[0], self.like)
-        steps = em_step(self.family, params, self.family.kernel(params))
+        steps = em_step(self.family, points[0], self.like, self.family.kernel)
         found = _driven(steps, lambda k: self.map_reduce(k.statistics, self.shards, k.block_rows))
         image, objective = (np.full(points.shape[1], np.nan), np.nan) if found is None else found
         return image[None], np.array([objective])
@@ -138,9 +139,7 @@ class EMMap:
 
     def _image(self, x, weight) -> tuple | None:
         """The image of one point and the objective there; None if it has none."""
-        params = self.family.params_of_coordinates(x, self.like)
-        start = self.family.kernel_for_other_rows(params)
-        steps = em_step(self.family, params, start)
+        steps = em_step(self.family, x, self.like, self.family.kernel_for_other_rows)
         return _driven(steps, lambda kernel: self._statistics(kernel, weight))
 
     def _statistics(self, kernel, weight):

@@ -68,6 +68,17 @@ def test_one_component_has_known_errors(method):
     assert model.alignment_failures_ == 0
 
 
+@pytest.mark.parametrize("n_features", [31, 60])
+def test_many_features(n_features):
+    """No features kernel; with 60 columns no Jacobian either."""
+    X = np.random.default_rng(0).normal(size=(400, n_features))
+    model = BLBMixture(method="bootstrap", random_state=0, n_resamples=40).fit(X)
+    ratio = model.standard_errors_.means[0] / np.sqrt(np.diag(model.covariances_[0]) / len(X))
+    assert np.median(ratio) == pytest.approx(1, abs=0.1)
+    ratio = model.standard_errors_.covariances[0] / np.sqrt((1 + np.eye(n_features)) / len(X))
+    assert np.median(ratio) == pytest.approx(1, abs=0.1)
+
+
 @pytest.fixture(scope="module")
 def sampling_errors():
     """Standard deviations of the estimates over data sets, and one of these."""

@@ -23,14 +23,15 @@ LOWEST_DENSITY = np.exp(-650.0)  # relative to the peak; below, densities leave 
 
 def em_of_many(family, X, weights, points, like) -> tuple | None:
     """See ``Family.em_of_many``, of Gaussian families."""
-    params = family.params_of_coordinates(points, like)
-    kernel = kernel_of_many(family, params)
-    if kernel is None:
-        return None
-    stats, log_likelihoods = kernel.statistics(X, weights)
     try:
+        with np.errstate(over="ignore", invalid="ignore"):  # of points that are far away
+            params = family.params_of_coordinates(points, like)
+            kernel = kernel_of_many(family, params)
+        if kernel is None:
+            return None
+        stats, log_likelihoods = kernel.statistics(X, weights)
         images = _m_steps(family, stats, params)
-    except DegenerateComponentError:
+    except (DegenerateComponentError, np.linalg.LinAlgError):
         return None
     if images is None:
         return None

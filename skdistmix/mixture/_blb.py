@@ -50,8 +50,9 @@ class BLBMixture(BaseMixture):
     method : {"blb", "bootstrap", "weighted", "parametric"}, default="blb"
         "blb": the bag of little bootstraps (Kleiner et al. 2014). "bootstrap": resamples of all
         rows (Efron 1979). "weighted": continuous weights of all rows, which never lose a row
-        (Newton and Raftery 1994). "parametric": rows drawn from the fitted mixture, which takes its
-        components for Gaussian. These three hold a copy of all rows in memory.
+        (Newton and Raftery 1994). "parametric": as many rows drawn from the fitted mixture, which
+        takes its components for Gaussian. These three hold so many rows in memory, and parameters
+        about subsets do not concern them.
     subset_exponent : float, default=0.7
         Subsets have about ``n_rows ** subset_exponent`` rows, or so many that the smallest
         component has 40 for each of its parameters if that is more: with fewer, errors are too
@@ -77,7 +78,9 @@ class BLBMixture(BaseMixture):
     Attributes
     ----------
     estimator_ : DistributedGMM
-        The fit to all rows.
+        The fit to all rows. What it may still have been from the optimum when its likelihood had
+        settled (a quarter of a standard error, towards its start) is made good: that counts as its
+        last iteration.
     weights_, means_, covariances_, precisions_, precisions_cholesky_ : ndarray
         Its parameters; also `covariance_type_`, `converged_`, `n_iter_`, `lower_bound_`,
         `convergence_gap_`, `bic_`, `aic_`, `icl_`, `n_parameters_` and `n_samples_seen_`.
