@@ -112,7 +112,7 @@ def test_sizes_of_subsets():
     assert subset_rows(1_000_000, 0.7, 100) == 15_849
     assert subset_rows(1_000_000, 0.7, 20_000) == 20_000
     least = least_rows(104, 5, 0.1)
-    assert least == pytest.approx(40 * 104 / 5 / 0.1, abs=1)
+    assert least == pytest.approx(80 * 104 / 5 / 0.1, abs=1)
     exponent = smallest_exponent(1_000_000, least)
     assert subset_rows(1_000_000, exponent, 0) >= least
     assert subset_rows(1_000_000, exponent - 0.011, 0) < least

@@ -162,7 +162,8 @@ def _subsets(workers, shards, plan, resampling) -> tuple[str, Shards, int]:
     if plan.method == "blb":
         K, smallest = family.n_components, resampling.params.weights.min()
         least = least_rows(family.n_parameters(), K, smallest)
-        if plan.whole_shards:
+        if plan.whole_shards:  # of sizes that somebody chose
+            least = least_rows(family.n_parameters(), K, smallest, FEWEST_PER_PARAMETER)
             return _whole_shards(workers, shards, plan, moments, resampling.seed, least)
         size = plan.size or subset_rows(moments.n_rows, plan.exponent, least)
         if size < moments.n_rows:
