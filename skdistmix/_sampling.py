@@ -14,9 +14,18 @@ import numpy as np
 
 from ._shards import cut_rows
 
-__all__ = ["RowRace", "RowSample", "bounded_sample", "uniforms"]
+__all__ = [
+    "RowRace",
+    "RowSample",
+    "all_rows",
+    "bounded_sample",
+    "disjoint_samples",
+    "uniforms",
+]
 
-SAMPLE_STAGE = 2**32  # stages of random numbers: rounds count up from 0, the sample stands apart
+# Stages of random numbers: rounds count up from 0, samples stand apart.
+SAMPLE_STAGE = 2**32
+SUBSET_STAGE = SAMPLE_STAGE + 1
 
 
 def uniforms(seed: int, stage: int, rows, per_row: int = 1) -> np.ndarray:
@@ -101,3 +110,63 @@ def _sample(blocks, unit, seed):
         part = RowSample(X, np.maximum(share[keep], 1.0))
         total = part if total is None else total + part
     return total
+
+
+def disjoint_samples(
+    map_reduce: Callable, shards, moments, size: int, n_samples: int, seed: int
+) -> list[RowSample]:
+    """Several random samples of about `size` rows each, in one pass.
+
+    A row of weight w has the expected weight a = size * w / (sum of weights) in each sample. In
+    sample j it has the weight floor(u + (j + 1) a) - floor(u + j a) with one uniform number u of
+    its own (systematic sampling, Madow 1949): a light row is in one sample at most, and a heavy
+    one is spread evenly. Sizes vary as binomial counts do.
+    """
+    unit = moments.weight / size
+    draw = partial(_systematic, unit=unit, n_samples=n_samples, seed=seed)
+    return list(map_reduce(draw, shards).samples)
+
+
+@dataclass(frozen=True)
+class RowSamples:
+    """Samples that grow side by side."""
+
+    samples: tuple[RowSample, ...]
+
+    def __add__(self, other: RowSamples) -> RowSamples:
+        return RowSamples(tuple(a + b for a, b in zip(self.samples, other.samples, strict=True)))
+
+
+def _systematic(blocks, unit, n_samples, seed):
+    total = None
+    for block in blocks:
+        share = np.ones(len(block.X)) / unit if block.weight is None else block.weight / unit
+        start = uniforms(seed, SUBSET_STAGE, block.rows)[:, 0]
+        drawn = np.flatnonzero(np.floor(start + n_samples * share) > 0)  # few: look at them alone
+        start, share = start[drawn], share[drawn]
+        samples = []
+        for j in range(n_samples):
+            copies = np.floor(start + (j + 1) * share) - np.floor(start + j * share)
+            keep = np.flatnonzero(copies)
+            X = np.asarray(block.X[drawn[keep]], dtype=np.float64)
+            samples.append(RowSample(X, copies[keep]))
+        part = RowSamples(tuple(samples))
+        total = part if total is None else total + part
+    return total
+
+
+def all_rows(map_reduce: Callable, shards) -> RowSample:
+    """All rows of positive weight, in their order."""
+    return map_reduce(_whole, shards)
+
+
+def _whole(blocks):
+    parts = []
+    for block in blocks:
+        X = np.asarray(block.X, dtype=np.float64)
+        parts.append(RowSample(X, np.ones(len(X)) if block.weight is None else block.weight))
+    if not parts:
+        return None
+    return RowSample(
+        np.concatenate([p.X for p in parts]), np.concatenate([p.weight for p in parts])
+    )

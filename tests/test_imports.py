@@ -34,6 +34,10 @@ ALGORITHMS = {
     "_experts",
     "_gates",
     "_stacking",
+    "_fixed_points",
+    "_intervals",
+    "_bootstrap",
+    "_subsets",
 }
 ESTIMATORS = {"mixture", "preprocessing", "_validation"}
 BELOW = {

@@ -12,8 +12,9 @@ from conftest import CutIn, make_blobs, start_of
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
+from sklearn.utils import Bunch
 
-from skdistmix import DistributedGMM, MixtureOfExpertsAggregator, as_shards
+from skdistmix import BLBMixture, DistributedGMM, MixtureOfExpertsAggregator, as_shards
 from skdistmix.families import ConjugatePrior, GaussianStatistics, Moments
 
 MODEL = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
@@ -313,7 +314,38 @@ def aggregate(X, covariance_type="full", **kwargs):
     return MixtureOfExpertsAggregator(local, **options).fit(X)
 
 
+def with_errors(X, covariance_type="full", init_params=None, **kwargs):
+    gmm = DistributedGMM(
+        3, covariance_type=covariance_type, init_params=init_params, reg_covar=0, max_iter=2000
+    )
+    options = {"n_subsets": 2, "n_resamples": 25, "subset_size": 900, "random_state": 0, **kwargs}
+    return BLBMixture(gmm, **options).fit(X)
+
+
+def test_errors_follow_shifts_and_units(blobs, covariance_type):
+    X, labels = blobs
+    offset, factor = 1e6, 1e-7
+    forms = (X, X + offset, factor * X)
+    a, b, c = (with_errors(rows, covariance_type, labels) for rows in forms)
+    powers = {"weights": 0, "means": 1, "covariances": 2}
+    for name, power in powers.items():
+        own = a.standard_errors_[name]
+        np.testing.assert_allclose(b.standard_errors_[name], own, rtol=1e-3)
+        np.testing.assert_allclose(c.standard_errors_[name], own * factor**power, rtol=1e-4)
+
+
 # ------------------------------------------------------------------ 7. labels
+
+
+def test_permuted_components_have_their_errors(blobs, covariance_type):
+    X, labels = blobs
+    order = np.array([2, 0, 1])
+    a = with_errors(X, covariance_type, labels)
+    b = with_errors(X, covariance_type, order[labels])
+    for name in ("weights", "means"):
+        np.testing.assert_allclose(
+            b.standard_errors_[name][order], a.standard_errors_[name], rtol=1e-3
+        )
 
 
 def test_permuted_components_change_no_score(blobs, covariance_type):
@@ -361,6 +393,16 @@ def test_fitted_state_of_aggregates_is_plain(blobs):
         assert clone(model).get_params().keys() == model.get_params().keys()
 
 
+def test_fitted_state_with_errors_is_plain(blobs):
+    X, labels = blobs
+    model = with_errors(X, init_params=labels)
+    plain = (np.ndarray, int, float, bool, str, list, type(None), DistributedGMM, Bunch)
+    for name, value in vars(model).items():
+        assert isinstance(value, plain) or is_dataclass(value), name
+    back = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(back.predict_proba(X), model.predict_proba(X))
+
+
 def test_input_is_not_modified(blobs):
     X, _ = blobs
     start = start_of(X, 3, "full")
@@ -382,6 +424,7 @@ def test_global_state_is_left_alone(blobs):
     state, pools = np.random.get_state()[1].copy(), threadpool_info()  # noqa: NPY002
     errors = np.geterr()
     fit(X, random_state=0)
+    with_errors(X, init_params=blobs[1])
     np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
     assert threadpool_info() == pools
     assert np.geterr() == errors

@@ -74,11 +74,11 @@ class Cluster:
             for values in self._working.gather([future for future, _ in parts]):
                 consume(values)
 
-    def map_shards(self, function: Callable, shards: Shards, arguments: list) -> list:
+    def map_shards(self, function: Callable, shards: Shards, arguments: list, which: list) -> list:
         """As ``Workers.map_shards``."""
         with self._round():
             located = self._located(shards)
-            whole = [[Piece.of(located, i, 0, shard.n_rows)] for i, shard in enumerate(located)]
+            whole = [[Piece.of(located, i, 0, located[i].n_rows)] for i in which]
             sent = self._working.scatter(function, hash=False, broadcast=len(whole) > 1)
             self._futures += self._working.map(
                 _of_shard, [sent] * len(whole), [_each(one, Shard.light) for one in whole],

@@ -123,7 +123,9 @@ class Workers:
             self._run(keep, rows_body, function, shards, block_rows, check)
         return [joined(some) if some else one for some, one in zip(parts, results)]
 
-    def map_shards(self, function: Callable, shards: Shards, arguments: list) -> list:
+    def map_shards(
+        self, function: Callable, shards: Shards, arguments: list, which: list | None = None
+    ) -> list:
         """``function(shard, argument)`` for each shard, worked out where its rows are.
 
         Parameters
@@ -133,22 +135,25 @@ class Workers:
             and its argument. Picklable for backends of processes.
         shards : Shards
         arguments : list
-            One a shard.
+            One a shard, or one an entry of `which`.
+        which : list of int, optional
+            Indices of the shards to visit, some perhaps several times. None: each once.
 
         Returns
         -------
         list
-            What `function` returned, in the order of shards.
+            What `function` returned, in the order of `which`.
         """
+        which = list(range(len(shards))) if which is None else which
         cluster = self._cluster_of(shards)
         if cluster is not None:
-            return cluster.map_shards(function, shards, arguments)
-        if self._parallel is not None and len(shards) > 1:
-            each = zip(_each(self._on_disk(shards)), arguments, strict=True)
+            return cluster.map_shards(function, shards, arguments, which)
+        if self._parallel is not None and len(which) > 1:
+            each = zip(_each(self._on_disk(shards), which), arguments, strict=True)
             return list(self._parallel(delayed(shard_alone)(function, *one) for one in each))
         if self._executor is not None and not shards.on_device:
-            return list(self._executor.map(function, _each(shards), arguments))
-        return list(map(function, _each(shards), arguments))
+            return list(self._executor.map(function, _each(shards, which), arguments))
+        return list(map(function, _each(shards, which), arguments))
 
     def _run(self, consume, body, function, shards, block_rows, check) -> None:
         """Call `consume` with what the body makes of each task, in the order of tasks."""
@@ -239,5 +244,5 @@ def shard_alone(function: Callable, shard: Shards, argument):
         return function(shard, argument)
 
 
-def _each(shards: Shards) -> list[Shards]:
-    return [shards[i : i + 1] for i in range(len(shards))]
+def _each(shards: Shards, which: list) -> list[Shards]:
+    return [shards[i : i + 1] for i in which]

@@ -179,6 +179,30 @@ class Family(ABC):
         the statistics are taken about these points, whatever it costs.
         """
 
+    def kernel_for_other_rows(self, params) -> Any:
+        """A kernel for rows, or weights, that the family was not prepared with."""
+        return self.kernel(params)
+
+    def em_of_many(self, X, weights, points, like) -> tuple | None:
+        """A step of EM from many points at once; None where it must be done one by one.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_rows, n_features)
+        weights : ndarray of shape (n_points, n_rows) or (1, n_rows)
+            Row weights for each point, or for all.
+        points : ndarray of shape (n_points, n_coordinates)
+        like : object
+            Parameters whose shapes those of all points have.
+
+        Returns
+        -------
+        images : ndarray of shape (n_points, n_coordinates)
+        objectives : ndarray of shape (n_points,)
+            Total log-likelihood and log-prior at the points.
+        """
+        return None
+
     @abstractmethod
     def m_step(self, stats, previous=None) -> Any:
         """The parameters that maximise the expected log-likelihood of the statistics."""

@@ -7,6 +7,8 @@ parameters may be prolonged freely.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 __all__ = ["coordinates", "params_of_coordinates"]
@@ -20,37 +22,44 @@ def coordinates(family, params) -> np.ndarray | None:
     family : GaussianFamily
         Knows the first-pass summary of the data.
     params : GaussianParams
+        Arrays may have further axes in front, as the result then has.
     """
     if not (params.weights > 0).all():
         return None
     scale, factors = _scale(family), params.precisions_cholesky
+    lead = params.weights.shape[:-1]
     means = (params.means - family.moments.mean) / scale
     if family.has_matrices:
-        i, j = _upper(len(scale))
+        i, j, diagonal = _upper(len(scale))
         parts = (factors * scale[:, None])[..., i, j]
-        parts[..., i == j] = np.log(parts[..., i == j])
+        parts[..., diagonal] = np.log(parts[..., diagonal])
     else:
         parts = np.log(factors)
-    return np.concatenate([np.log(params.weights), means.ravel(), parts.ravel()])
+    logs, means, parts = np.log(params.weights), means.reshape(*lead, -1), parts.reshape(*lead, -1)
+    return np.concatenate([logs, means, parts], axis=-1)
 
 
 def params_of_coordinates(family, vector: np.ndarray, like):
-    """The parameters of a vector, in the shapes of the parameters `like`."""
-    scale, (K, d) = _scale(family), like.means.shape
-    weights = np.exp(vector[:K] - vector[:K].max())
-    means = vector[K : K + K * d].reshape(K, d) * scale + family.moments.mean
-    parts = vector[K + K * d :]
+    """The parameters of a vector, in the shapes of the parameters `like`.
+
+    `vector` may have further axes in front, which the arrays of the result then have.
+    """
+    scale, (K, d), lead = _scale(family), like.means.shape, vector.shape[:-1]
+    logs = vector[..., :K]
+    weights = np.exp(logs - logs.max(axis=-1, keepdims=True))
+    means = vector[..., K : K + K * d].reshape(*lead, K, d) * scale + family.moments.mean
+    parts, shape = vector[..., K + K * d :], like.precisions_cholesky.shape
     if family.has_matrices:
-        i, j = _upper(d)
-        parts = parts.reshape(*like.precisions_cholesky.shape[:-2], len(i)).copy()
-        parts[..., i == j] = np.exp(parts[..., i == j])
-        factors = np.zeros(like.precisions_cholesky.shape)
+        i, j, diagonal = _upper(d)
+        parts = parts.reshape(*lead, *shape[:-2], len(i)).copy()
+        parts[..., diagonal] = np.exp(parts[..., diagonal])
+        factors = np.zeros((*lead, *shape))
         factors[..., i, j] = parts
         factors /= scale[:, None]
     else:
-        factors = np.exp(parts).reshape(like.precisions_cholesky.shape)
+        factors = np.exp(parts).reshape(*lead, *shape)
     covariances = family.covariances_of_factors(factors)
-    return type(like)(weights / weights.sum(), means, covariances, factors)
+    return type(like)(weights / weights.sum(axis=-1, keepdims=True), means, covariances, factors)
 
 
 def _scale(family) -> np.ndarray:
@@ -58,5 +67,8 @@ def _scale(family) -> np.ndarray:
     return np.where(spread > 0, spread, 1.0)
 
 
-def _upper(d: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.triu_indices(d)
+@lru_cache(maxsize=32)
+def _upper(d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Indices of an upper triangle, and which of them are on the diagonal."""
+    i, j = np.triu_indices(d)
+    return i, j, i == j

@@ -118,6 +118,9 @@ class TiedGaussian(GaussianFamily):
     def unconstrained(self, n_components):
         return FullGaussian(n_components)
 
+    def kernel_for_other_rows(self, params):
+        return self.kernel(params, params.means)  # the fast kernel takes the total scatter as known
+
     def _regularised(self, covariances):
         return add_to_diagonal(covariances, self.reg_covar)
 

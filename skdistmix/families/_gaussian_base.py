@@ -21,6 +21,7 @@ from ._coordinates import coordinates, params_of_coordinates
 from ._factors import nearest_covariances
 from ._information import Information, gaussian_information
 from ._kernels import FeatureKernel, TriangularKernel
+from ._many import em_of_many
 from ._prior import ConjugatePrior, CovariancePenalty, PriorRows
 from ._scores import ScoreKernel
 from ._statistics import AnchoredSums, GaussianStatistics
@@ -174,6 +175,9 @@ class GaussianFamily(Family):
             params.means if anchors is None else anchors,
         )
 
+    def em_of_many(self, X, weights, points, like):
+        return em_of_many(self, X, weights, points, like)
+
     def better_anchors(self, stats, params):
         """The new means, if sums about the old anchors lost too many digits of a covariance."""
         per_row = _present(stats, absent=np.inf)[:, None]
@@ -208,8 +212,12 @@ class GaussianFamily(Family):
         return np.vstack(drawn)
 
     def n_parameters(self):
-        K, d = self.n_components, self.moments.mean.size
-        return K * d + K - 1 + self._n_covariance_parameters(K, d)
+        return self.n_parameters_of(self.moments.mean.size)
+
+    def n_parameters_of(self, n_features: int) -> int:
+        """The same before the family knows the data."""
+        K = self.n_components
+        return K * n_features + K - 1 + self._n_covariance_parameters(K, n_features)
 
     def implied_moments(self, params, full: bool = False) -> Moments:
         """The first two moments of the mixture itself, in place of those of some data."""

@@ -190,12 +190,16 @@ class BaseMixture(DensityMixin, BaseEstimator):
         function = RowValues(kernel, method, self.n_features_in_, n_components, names)
         if is_dask(X) or (isinstance(X, (list, tuple)) and any(is_dask(x) for x in X)):
             return self._lazily(X, function)
-        shards = validated_shards(self, X, reset=False, min_rows=0 if is_sharded(X) else 1)
+        shards = self._shards_of(X)
         if isinstance(X, (str, os.PathLike)):
             each = (shards[i : i + 1] for i in range(len(shards)))
             return (self._map_rows(function, one)[0] for one in each)
         results = self._map_rows(function, shards)
         return results if is_sharded(X) else results[0]
+
+    def _shards_of(self, X):
+        """X as shards of the features that were seen in fit."""
+        return validated_shards(self, X, reset=False, min_rows=0 if is_sharded(X) else 1)
 
     def _kernel(self) -> tuple:
         """The kernel whose log-joint matrix gives all values of rows, and its number of rows."""

@@ -390,8 +390,21 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, GaussianMode
         self.n_samples_seen_ = best.score.weight
         # What partial_fit goes on from.
         self._stream, self._moments = None, family.moments.without_rows()
+        self._set_criteria(best.score)
+
+    def _set_criteria(self, score):
         for criterion in ("bic", "aic", "icl"):
-            setattr(self, f"{criterion}_", getattr(best.score, criterion)(self.n_parameters_))
+            setattr(self, f"{criterion}_", getattr(score, criterion)(self.n_parameters_))
+
+    def _set_exact(self, family, params, score):
+        """Take parameters at which EM stands still, as those of one more iteration."""
+        self._set_params(family, params)
+        objective = (score.log_likelihood + family.log_prior(params)) / score.weight
+        self.lower_bounds_.append(score.mean)
+        self.objectives_.append(objective)
+        self.lower_bound_, self.objective_ = score.mean, objective
+        self.n_iter_, self.convergence_gap_ = self.n_iter_ + 1, 0.0
+        self._set_criteria(score)
 
     def _warn_if_not_converged(self):
         if not self.converged_ and self.max_iter > 0:

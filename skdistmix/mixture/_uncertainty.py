@@ -1,0 +1,128 @@
+"""What resamples of a mixture say of its parameters, and of anything computed from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.utils import Bunch
+
+from .._bootstrap import Replicates
+from .._intervals import bounds
+from ..families import Family
+from ..families._base import logsumexp0
+
+__all__ = ["ProbabilityBounds", "Uncertainty"]
+
+NAMES = ("weights", "means", "covariances")
+BOUNDS_ELEMENTS = 2**22  # probabilities of a block under all resamples: 32 MB
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """The fit of all rows, and how the fits of resamples deviate from those of their subsets.
+
+    A resample deviates from its subset as the fit of all rows deviates from the truth. So the
+    deviations are taken from that fit: the centred, or basic, bootstrap (Davison and Hinkley 1997,
+    section 5.2). They are in coordinates without boundaries, where everything gives valid
+    parameters; intervals are quantiles of what follows from these parameters.
+
+    Attributes
+    ----------
+    family : Family
+    params : object
+        Of all rows.
+    found : sequence of Replicates
+        Of each subset.
+    """
+
+    family: Family
+    params: object
+    found: Sequence[Replicates]
+
+    @property
+    def reflected(self) -> list[list]:
+        """Parameters that the truth may have, a list for each subset."""
+        at = self.family.coordinates(self.params)
+        return [self._params(at - replicates.deviations) for replicates in self.found]
+
+    def standard_errors(self) -> Bunch:
+        """Standard deviations of parameters over resamples, averaged over subsets."""
+        return self._averaged(lambda draws, _: np.std(draws, axis=0, ddof=1))
+
+    def biases(self) -> Bunch:
+        """Means of parameters over resamples less those of their subset, averaged over subsets."""
+        return self._averaged(lambda draws, own: np.mean(draws, axis=0) - own)
+
+    def intervals(self, level: float) -> Bunch:
+        """Bunches `lower` and `upper` of ends of intervals, shaped like the parameters."""
+        draws = [_arrays(params) for params in self.reflected]
+        ends = {name: bounds([one[name] for one in draws], level) for name in NAMES}
+        return Bunch(
+            lower=Bunch(**{name: ends[name][0] for name in NAMES}),
+            upper=Bunch(**{name: ends[name][1] for name in NAMES}),
+        )
+
+    def interval(self, statistic: Callable, level: float) -> np.ndarray:
+        """Ends of the interval of ``statistic(params)``, shape (2, ...)."""
+        draws = [
+            np.array([np.asarray(statistic(params), dtype=np.float64) for params in some])
+            for some in self.reflected
+        ]
+        return bounds(draws, level)
+
+    def probability_bounds(self, level: float, n_features: int, columns) -> ProbabilityBounds:
+        """The function of blocks that gives the ends of intervals of posterior probabilities."""
+        kernels = tuple(tuple(map(self.family.kernel, some)) for some in self.reflected)
+        return ProbabilityBounds(kernels, level, n_features, columns)
+
+    def _params(self, points: np.ndarray) -> list:
+        return [self.family.params_of_coordinates(x, self.params) for x in points]
+
+    def _averaged(self, summary: Callable) -> Bunch:
+        values: dict[str, list] = {name: [] for name in NAMES}
+        for replicates in self.found:
+            draws = _arrays(self._params(replicates.points))
+            own = self._params(replicates.at[None])[0]
+            for name in NAMES:
+                values[name].append(summary(draws[name], getattr(own, name)))
+        return Bunch(**{name: np.mean(values[name], axis=0) for name in NAMES})
+
+
+@dataclass(frozen=True)
+class ProbabilityBounds:
+    """Ends of intervals of the posterior probabilities of the rows of a block."""
+
+    kernels: tuple[tuple, ...]
+    level: float
+    n_features: int
+    columns: tuple | None
+
+    def __call__(self, block) -> np.ndarray:
+        """Array of shape (n_rows, n_components, 2)."""
+        if block.X.shape[1] != self.n_features:
+            raise ValueError(
+                f"X has {block.X.shape[1]} features, but the model was fitted to "
+                f"{self.n_features} features."
+            )
+        draws = [
+            np.array([_posteriors(k.log_joint(block.X)) for k in some]) for some in self.kernels
+        ]
+        return np.ascontiguousarray(np.moveaxis(bounds(draws, self.level), 0, -1))
+
+    @property
+    def block_rows(self) -> int:
+        """Rows of a block."""
+        n_sets = sum(map(len, self.kernels))
+        n_components = len(self.kernels[0][0].log_joint(np.zeros((1, self.n_features))))
+        return max(BOUNDS_ELEMENTS // (n_sets * n_components), 1)
+
+
+def _posteriors(log_joint: np.ndarray) -> np.ndarray:
+    return np.exp(log_joint - logsumexp0(log_joint)).T
+
+
+def _arrays(params: list) -> dict[str, np.ndarray]:
+    """Parameters of several mixtures, one after the other along the first axis."""
+    return {name: np.array([getattr(one, name) for one in params]) for name in NAMES}
