@@ -96,13 +96,14 @@ class LocalFit:
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is checked
                 best = self._chosen(shard, seed)
-                halves = self._halves(shard, seed, best) if self.halves and best else ()
+                wants_halves = self.halves and best is not None
+                halves = self._halves(shard, seed, best) if wants_halves else ()
         except ValueError as error:
             text = _at(shard, error)
             if self.bears_failure:
                 return Site(0.0, shard.n_rows, problem=text, is_corrupt=True)
-            kind = DegenerateComponentError if isinstance(error, DegenerateComponentError) else None
-            raise (kind or ValueError)(text) from error
+            degenerate = isinstance(error, DegenerateComponentError)
+            raise (DegenerateComponentError if degenerate else ValueError)(text) from error
         least = min(self.candidates)
         if best is None:
             problem = (
@@ -133,10 +134,13 @@ class LocalFit:
                 break
         if not fits and broken is not None:
             raise broken
-        if not fits and self.small_shards == "lower":
-            lower = (self._fit(shard, K, seed) for K in range(min(self.candidates) - 1, 0, -1))
-            fits = [fit for fit in [next((fit for fit in lower if fit is not None), None)] if fit]
-        return min(fits, key=lambda fit: fit.bic_, default=None)
+        if fits:
+            return min(fits, key=lambda fit: fit.bic_)
+        lower = self.small_shards == "lower"
+        for K in range(min(self.candidates) - 1, 0, -1) if lower else ():
+            if (fit := self._fit(shard, K, seed)) is not None:
+                return fit
+        return None
 
     def _fit(self, shard: Shards, n_components: int, seed: int):
         """The fitted estimator; None if a component stands for too few rows."""
