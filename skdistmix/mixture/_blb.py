@@ -100,7 +100,7 @@ class BLBMixture(BaseMixture):
     subset_size_ : int
         Rows of a subset, about; of the smallest shard with ``subsets="shards"``.
     n_subsets_ : int
-    n_resamples_ : ndarray of shape (n_subsets_,)
+    n_resamples_ : ndarray of shape (n_subsets,)
         Resamples of each subset, failures included.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
