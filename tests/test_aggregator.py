@@ -374,11 +374,11 @@ def test_rows_are_scored_by_models_that_never_saw_them(sites):
     table = scores(Rows)
     for m in range(3):
         whole = DistributedGMM(3).fit(sites[0])
-        for l in range(3):  # noqa: E741
-            rows = slice(600 * l, 600 * (l + 1))
-            if l != m:
+        for shard in range(3):
+            rows = slice(600 * shard, 600 * (shard + 1))
+            if shard != m:
                 whole._set_params(family.prepare(models[m].moments(1.0)), found[m].params)
-                expected = whole.score_samples(sites[l])
+                expected = whole.score_samples(sites[shard])
                 np.testing.assert_allclose(table[m, rows], expected, atol=1e-9)
                 continue
             for half in (0, 1):
