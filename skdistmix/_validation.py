@@ -26,12 +26,13 @@ __all__ = ["described", "validated_columns", "validated_shards"]
 
 
 def validated_shards(
-    estimator, X, *, reset: bool, n_shards: int | None = None, min_rows=1, cut=False
+    estimator, X, *, reset: bool, n_shards: int | None = None, min_rows=1, cut=False, on_host=False
 ) -> Shards:
     """X as shards, with the number (and names) of features noted or checked on the estimator.
 
     Rows are not read here; they are checked as they are read. One array is one shard if no number
-    is asked for, or with `cut` as many as :func:`as_shards` makes of it.
+    is asked for, or with `cut` as many as :func:`as_shards` makes of it. With `on_host` blocks are
+    arrays of NumPy whatever `device` the estimator has.
     """
     refuse_unusable(X)
     if is_sharded(X):
@@ -53,7 +54,7 @@ def validated_shards(
             ensure_min_samples=min_rows,
         )
         shards = cut_rows(X, n_shards or (default_n_shards(X.shape[0]) if cut else 1))
-    if not hasattr(estimator, "device"):
+    if on_host or not hasattr(estimator, "device"):
         shards = shards.on_host()  # what it does with rows, it does in NumPy
     elif estimator.device is not None and (reset or shards[0].library != "numpy"):
         shards = shards.computed_on(estimator.device)

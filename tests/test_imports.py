@@ -39,7 +39,7 @@ ALGORITHMS = {
     "_bootstrap",
     "_subsets",
 }
-ESTIMATORS = {"mixture", "preprocessing", "_validation"}
+ESTIMATORS = {"mixture", "preprocessing", "_row_values", "_validation"}
 BELOW = {
     "_arrays": set(),
     "_shards": ARRAYS,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -13,10 +12,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._compute import Workers, lazy_rows, value_names
+from .._compute import Workers, value_names
 from .._em import Score, score_pass
-from .._shards import is_dask, is_sharded
-from .._validation import validated_columns, validated_shards
+from .._row_values import row_values
+from .._validation import validated_shards
 from ..families._array_api import VALUES as ARRAY_VALUES
 from ..families._base import logsumexp0
 
@@ -188,37 +187,12 @@ class BaseMixture(DensityMixin, BaseEstimator):
         names = tuple(getattr(self, "feature_names_in_", ())) or None
         kernel, n_components = self._kernel()
         function = RowValues(kernel, method, self.n_features_in_, n_components, names)
-        if is_dask(X) or (isinstance(X, (list, tuple)) and any(is_dask(x) for x in X)):
-            return self._lazily(X, function)
-        shards = self._shards_of(X)
-        if isinstance(X, (str, os.PathLike)):
-            each = (shards[i : i + 1] for i in range(len(shards)))
-            return (self._map_rows(function, one)[0] for one in each)
-        results = self._map_rows(function, shards)
-        return results if is_sharded(X) else results[0]
-
-    def _shards_of(self, X):
-        """X as shards of the features that were seen in fit."""
-        return validated_shards(self, X, reset=False, min_rows=0 if is_sharded(X) else 1)
+        return row_values(self, X, function, self.n_jobs)
 
     def _kernel(self) -> tuple:
         """The kernel whose log-joint matrix gives all values of rows, and its number of rows."""
         family, params = self._family_and_params()
         return family.kernel(params), len(params.weights)
-
-    def _lazily(self, X, function):
-        if isinstance(X, (list, tuple)):
-            return [self._lazily(x, function) for x in X]
-        validated_columns(self, X)
-        return lazy_rows(X, function)
-
-    def _map_rows(self, function, shards):
-        with Workers(self.n_jobs) as workers:
-            results = workers.map_rows(function, shards, function.block_rows, check=True)
-        return [
-            shard.returned(function.empty) if values is None else values
-            for shard, values in zip(shards, results)
-        ]
 
     def _score(self, X, sample_weight) -> Score:
         check_is_fitted(self)

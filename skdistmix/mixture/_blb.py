@@ -14,7 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 from .._bootstrap import Resampling
 from .._compute import Workers
 from .._em import score_pass
-from .._shards import is_dask, is_sharded
+from .._row_values import any_dask, seen_shards
+from .._shards import is_sharded
 from .._validation import validated_shards
 from ._base import BaseMixture
 from ._distributed_gmm import DistributedGMM
@@ -319,12 +320,12 @@ class BLBMixture(BaseMixture):
         lower, upper : ndarray of shape (n_samples, n_components), or lists of them, one a shard
         """
         level = self._level(confidence_level)
-        if is_dask(X) or (isinstance(X, (list, tuple)) and any(is_dask(x) for x in X)):
+        if any_dask(X):
             raise ValueError(
                 "Intervals of probabilities are not computed lazily: give partitions one by one, "
                 "for example X.partitions[0].compute()."
             )
-        shards = self._shards_of(X)
+        shards = seen_shards(self, X)
         names = tuple(getattr(self, "feature_names_in_", ())) or None
         function = self._uncertainty.probability_bounds(level, self.n_features_in_, names)
         with Workers(self.n_jobs) as workers:

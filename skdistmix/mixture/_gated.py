@@ -9,7 +9,8 @@ from sklearn.utils.validation import check_is_fitted
 from .._compute import Workers
 from .._em import score_pass
 from .._experts import ExpertKernel, Experts
-from .._shards import is_dask, is_sharded, split_rows
+from .._row_values import any_dask, mapped, seen_shards
+from .._shards import is_sharded, split_rows
 from .._validation import validated_shards
 from ._base import BaseMixture, RowValues
 from ._errors import StandardErrors
@@ -238,16 +239,16 @@ class GatedMixture(StandardErrors, BaseMixture):
         self._check_has_context(context)
         if context is None:
             return super()._rows(X, method)
-        if is_dask(X) or (isinstance(X, (list, tuple)) and any(is_dask(x) for x in X)):
+        if any_dask(X):
             raise ValueError(
                 "With a context, Dask collections are not predicted lazily: give as_shards(X)."
             )
-        shards = validated_shards(self, X, reset=False, min_rows=0 if is_sharded(X) else 1)
+        shards = seen_shards(self, X)
         columns = self._checked_context(context, shards)
         kernel, n_components = self._kernel()
         width = self.n_features_in_ + self.n_context_columns_
         function = RowValues(kernel, method, width, n_components)
-        results = self._map_rows(function, shards.beside(columns))
+        results = mapped(function, shards.beside(columns), self.n_jobs)
         return results if is_sharded(X) else results[0]
 
     def _score(self, X, sample_weight, context=None):
