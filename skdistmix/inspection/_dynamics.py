@@ -93,8 +93,8 @@ class AssignmentDynamics:
     >>> dynamics = AssignmentDynamics()
     >>> for wavering in (0.4, 0.7, 0.3):
     ...     dynamics.update(np.array([[0.9, 0.1], [wavering, 1 - wavering]]))
-    >>> dynamics.switches_
-    array([0, 2])
+    >>> dynamics.switches_.tolist()
+    [0, 2]
     >>> dynamics.confidence_.round(2)
     array([0.9, 0.4])
     """
@@ -216,11 +216,13 @@ class AssignmentDynamics:
 
     @property
     def variability_(self) -> np.ndarray:
+        """Standard deviation over epochs of the followed probability."""
         self._check_updated()
         return np.sqrt(self._squares / self.n_updates_)
 
     @property
     def switch_share_(self) -> np.ndarray:
+        """How often the label changed, as a share of how often it could have."""
         self._check_updated()
         return self.switches_ / max(1, self.n_updates_ - 1)
 

@@ -7,6 +7,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_array
+from threadpoolctl import threadpool_limits
 
 from .._arrays import is_foreign, to_host
 from .._shards import as_shards, is_sharded
@@ -17,6 +18,7 @@ from ._scatter import draw_clusters, label_positions, new_square, some, write_ov
 __all__ = ["EmbeddingDisplay"]
 
 METHODS = ("pca", "tsne")
+FEW_POINTS = 1000  # that one thread embeds
 READ_ELEMENTS = 2**21  # numbers read at once
 
 
@@ -181,8 +183,8 @@ class EmbeddingDisplay:
             In the space of the codes.
         method : {"pca", "tsne"}, default="pca"
             The two first principal components of the codes, or t-SNE (van der Maaten and Hinton
-            2008), which takes about a minute for 5,000 rows. Codes of two columns are drawn as they
-            are.
+            2008), which takes a minute or more for 5,000 rows. Codes of two columns are drawn as
+            they are.
         max_points : int, default=5000
             Of more rows a random sample is shown.
         random_state : int, default=0
@@ -280,19 +282,24 @@ class EmbeddingDisplay:
                 *self.centers.T, s=110, marker="X", color="w", edgecolors="k", linewidths=1.4,
                 zorder=4,
             )  # fmt: skip
-        places = label_positions(x, y, self.labels)
+        above = 0.0 if self.centers is None else 13.0
         self.text_ = {
-            label: write_over(
-                ax, place, str(label if names is None else names[label]), fontweight="bold",
-                **({} if self.centers is None else {"va": "bottom"}),
-            )
-            for label, place in places.items()
-        }  # fmt: skip
+            label: write_over(ax, place, str(label if names is None else names[label]), above)
+            for label, place in self._places().items()
+        }
         ax.set(xlabel=self.axis_names[0], ylabel=self.axis_names[1])
         ax.tick_params(labelbottom=False, labelleft=False, length=0)
         ax.grid(False)
         ax.set_aspect("equal", adjustable="datalim")
         return self
+
+    def _places(self) -> dict:
+        """Where the clusters are named: at their centers, or in the midst of their points."""
+        places = label_positions(*self.points.T, self.labels)
+        if self.centers is not None:
+            known = {k: tuple(center) for k, center in enumerate(self.centers.tolist())}
+            places = {label: known.get(label, place) for label, place in places.items()}
+        return places
 
 
 # --------------------------------------------------------------------------- points
@@ -313,7 +320,10 @@ def _plane(codes, centers, method, random_state):
     # Centers take part as further points: t-SNE has no way to place points later.
     every = codes if centers is None else np.concatenate([codes, centers])
     perplexity = min(30.0, (len(every) - 1) / 3)
-    points = TSNE(2, perplexity=perplexity, random_state=random_state).fit_transform(every)
+    tsne = TSNE(2, perplexity=perplexity, random_state=random_state)
+    # Few points are done sooner than threads have met a thousand times, on a busy machine by far.
+    with threadpool_limits(1 if len(every) <= FEW_POINTS else None, user_api="openmp"):
+        points = tsne.fit_transform(every)
     n = len(codes)
     return points[:n], None if centers is None else points[n:], ("t-SNE 1", "t-SNE 2")
 

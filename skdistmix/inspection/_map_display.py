@@ -12,7 +12,8 @@ from ._scatter import draw_clusters, new_square, point_style, some, write_over
 __all__ = ["AssignmentMapDisplay"]
 
 REGIONS = ("easy", "ambiguous", "hard")
-COLOR_BY = ("switches", "labels")
+COLOR_BY = ("switches", "labels", "count")
+KEYS = {"switches": "share of epochs in which the label changed", "count": "rows"}
 HEXAGONS = 45  # from side to side
 
 
@@ -142,7 +143,7 @@ class AssignmentMapDisplay:
             As for the class.
         max_variability : float, default=0.2
             As for the class.
-        color_by : {"switches", "labels"}, default="switches"
+        color_by : {"switches", "labels", "count"}, default="switches"
             As for :meth:`plot`.
         max_points : int, default=20000
             As for :meth:`plot`.
@@ -230,10 +231,10 @@ class AssignmentMapDisplay:
 
         Parameters
         ----------
-        color_by : {"switches", "labels"}, default="switches"
+        color_by : {"switches", "labels", "count"}, default="switches"
             "switches": how often labels changed. Where there are more than `max_points` rows all
             are drawn, in hexagons that show the mean. "labels": clusters; of more rows a random
-            sample is drawn.
+            sample is drawn. "count": how many rows there are, on a logarithmic scale, in hexagons.
         max_points : int, default=20000
             Largest number of single points.
         random_state : int, default=0
@@ -241,7 +242,7 @@ class AssignmentMapDisplay:
         ax : matplotlib Axes, optional
             None: a new figure.
         cmap : str or matplotlib Colormap, default="viridis_r"
-            Colours of the share of switches.
+            Colours of the share of switches, or of counts.
         colorbar : bool, default=True
             Whether a key to the colours, or a legend of up to 16 clusters, is drawn.
         artist_kw : dict, optional
@@ -270,11 +271,12 @@ class AssignmentMapDisplay:
             self.artist_ = self._draw_labels(rows, colorbar, artist_kw)
         else:
             self.rows_ = np.arange(len(self.confidence))
-            draw = self._draw_points if len(rows) == len(self.rows_) else self._draw_hexagons
-            self.artist_ = draw({"cmap": cmap, "vmin": 0.0, **(artist_kw or {})})
+            few = color_by == "switches" and len(rows) == len(self.rows_)
+            draw = self._draw_points if few else self._draw_hexagons
+            self.artist_ = draw(color_by, {"cmap": cmap, **(artist_kw or {})})
             if colorbar:
                 key = ax.figure.colorbar(self.artist_, ax=ax, fraction=0.05, pad=0.02)
-                key.set_label("share of epochs in which the label changed")
+                key.set_label(KEYS[color_by])
                 key.solids.set_alpha(1)
         self.text_ = self._draw_regions()
         ax.set_xlabel("variability (standard deviation over epochs)")
@@ -286,28 +288,24 @@ class AssignmentMapDisplay:
     def _check_colors(self, color_by: str) -> None:
         if color_by not in COLOR_BY:
             raise ValueError(f"color_by={color_by!r} must be one of {list(COLOR_BY)}.")
-        name = "labels" if color_by == "labels" else "switch_share"
-        if getattr(self, name) is None:
+        name = {"labels": "labels", "switches": "switch_share"}.get(color_by)
+        if name is not None and getattr(self, name) is None:
             raise ValueError(f"color_by={color_by!r} needs {name}, which were not given.")
 
-    def _draw_points(self, kw):
-        style = {**point_style(len(self.confidence)), "vmax": self._largest_share, **kw}
+    def _draw_points(self, color_by, kw):
+        style = {**point_style(len(self.confidence)), **self._scale, **kw}
         order = np.argsort(self.switch_share, kind="stable")  # the rare ones on top
         x, y, colors = self.variability[order], self.confidence[order], self.switch_share[order]
         return self.ax_.scatter(x, y, c=colors, clip_on=False, zorder=2, **style)
 
-    def _draw_hexagons(self, kw):
-        grid = {
-            "gridsize": (HEXAGONS, HEXAGONS // 2),
-            "extent": (0, 0.5, 0, 1),
-            "linewidths": 0.2,
-            "mincnt": 1,
-            "vmax": self._largest_share,
-        }
-        return self.ax_.hexbin(
-            self.variability, self.confidence, self.switch_share,
-            reduce_C_function=np.mean, zorder=2, **{**grid, **kw},
-        )  # fmt: skip
+    def _draw_hexagons(self, color_by, kw):
+        grid = {"gridsize": (HEXAGONS, HEXAGONS // 2), "extent": (0, 0.5, 0, 1), "linewidths": 0.2}
+        if color_by == "count":
+            colors = {"bins": "log", "mincnt": 1}
+        else:
+            colors = {"C": self.switch_share, "reduce_C_function": np.mean, **self._scale}
+        x, y = self.variability, self.confidence
+        return self.ax_.hexbin(x, y, zorder=2, **{**grid, **colors, **kw})
 
     def _draw_labels(self, rows, legend, kw):
         from matplotlib.lines import Line2D
@@ -328,10 +326,10 @@ class AssignmentMapDisplay:
         return drawn
 
     @property
-    def _largest_share(self) -> float:
-        """The end of the scale of colours, the same in pictures of like kind."""
+    def _scale(self) -> dict:
+        """The scale of colours, one of few, so that pictures can be compared."""
         largest = self.switch_share.max()
-        return next((end for end in (0.1, 0.25, 0.5) if largest <= end), 1.0)
+        return {"vmin": 0.0, "vmax": next((end for end in (0.1, 0.25, 0.5) if largest <= end), 1.0)}
 
     def _draw_regions(self) -> list:
         ax, c, v = self.ax_, self.min_confidence, self.max_variability
@@ -345,7 +343,7 @@ class AssignmentMapDisplay:
         places = {"easy": (v / 2, (1 + c) / 2), "ambiguous": ((v + 0.5) / 2, 0.5),
                   "hard": (v / 2, c / 2)}  # fmt: skip
         return [
-            write_over(ax, places[name], f"{name}\n{percent(self.shares[name])}", fontweight="bold")
+            write_over(ax, places[name], f"{name}\n{percent(self.shares[name])}")
             for name in REGIONS
         ]
 

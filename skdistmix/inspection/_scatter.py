@@ -77,11 +77,14 @@ def label_positions(x, y, labels) -> dict:
     return places
 
 
-def write_over(ax, place, words: str, **kw):
-    """Words that can be read over points of any colour."""
+def write_over(ax, place, words: str, above: float = 0.0):
+    """Words that can be read over points of any colour, so many points above a place."""
     from matplotlib.patheffects import withStroke
 
-    text = ax.text(*place, words, **{"ha": "center", "va": "center", "zorder": 5, **kw})
+    text = ax.annotate(
+        words, place, (0, above), textcoords="offset points", ha="center", va="center", zorder=5,
+        fontweight="bold", fontsize="large",
+    )  # fmt: skip
     text.set_path_effects([withStroke(linewidth=3, foreground="w", alpha=0.85)])
     text.set_parse_math(False)
     return text
