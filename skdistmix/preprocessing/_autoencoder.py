@@ -50,9 +50,9 @@ class MarginalizedDenoisingAutoencoder(TransformerMixin, BaseEstimator, auto_wra
 
     Attributes
     ----------
-    coefs_ : list of ndarray of shape (n_features_in_, n_features_in_)
+    coefs_ : list of ndarray of shape (n_features, n_features)
         Of each layer: what column i (row of the matrix) adds to column j of the output.
-    intercepts_ : list of ndarray of shape (n_features_in_,)
+    intercepts_ : list of ndarray of shape (n_features,)
     n_features_in_ : int
         Number of columns seen in `fit`.
     feature_names_in_ : ndarray of str
