@@ -38,6 +38,7 @@ ALGORITHMS = {
     "_intervals",
     "_bootstrap",
     "_subsets",
+    "_denoising",
 }
 ESTIMATORS = {"mixture", "preprocessing", "_row_values", "_validation"}
 BELOW = {

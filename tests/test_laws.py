@@ -16,6 +16,7 @@ from sklearn.utils import Bunch
 
 from skdistmix import BLBMixture, DistributedGMM, MixtureOfExpertsAggregator, as_shards
 from skdistmix.families import ConjugatePrior, GaussianStatistics, Moments
+from skdistmix.preprocessing import MarginalizedDenoisingAutoencoder
 
 MODEL = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
 
@@ -111,7 +112,56 @@ def test_same_bits_for_every_number_of_workers_and_backend(safe):
             assert_same_bits(fit(shards, **kwargs), one)
 
 
+def denoised(X, sample_weight=None, **kwargs):
+    model = MarginalizedDenoisingAutoencoder(3, **kwargs)
+    return model.fit(X, sample_weight=sample_weight)
+
+
+def assert_same_layers(a, b, rtol=1e-10):
+    for one, other in zip(a.coefs_ + a.intercepts_, b.coefs_ + b.intercepts_, strict=True):
+        np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol)
+
+
+@pytest.mark.parametrize("way", CutIn.ways)
+def test_any_split_and_order_gives_the_same_layers(blobs, way):
+    X, _ = blobs
+    whole, shards = denoised(X), CutIn.cut(X, way)
+    assert_same_layers(denoised(shards), whole)
+    assert_same_layers(denoised(shards[::-1]), whole)
+
+
+def test_layers_have_the_same_bits_for_every_number_of_workers_and_backend():
+    X, _ = make_blobs(n_rows=50_000, n_features=10)
+    shards = as_shards(np.array_split(X, 3))
+    one = pickle.dumps(denoised(shards, n_jobs=1).coefs_)
+    for n_jobs in (None, 2, 5):
+        assert pickle.dumps(denoised(shards, n_jobs=n_jobs).coefs_) == one
+    for backend in ("threading", "loky"):
+        with joblib.parallel_config(backend, n_jobs=2):
+            assert pickle.dumps(denoised(shards).coefs_) == one
+
+
 # ------------------------------------------------------------------ 2. form of input
+
+
+def test_every_form_of_input_gives_the_same_layers(blobs, tmp_path):
+    import pandas as pd
+    from scipy.sparse import csr_matrix
+
+    X, _ = blobs
+    parts = np.array_split(X, 3)
+    paths = [str(tmp_path / f"part-{i}.npy") for i in range(3)]
+    for path, part in zip(paths, parts, strict=True):
+        np.save(path, part)
+    forms = [
+        X.tolist(), parts, tuple(parts), paths, str(tmp_path / "part-*.npy"), as_shards(X),
+        list(as_shards(parts)), pd.DataFrame(X), [pd.DataFrame(part) for part in parts],
+        csr_matrix(X), [csr_matrix(part) for part in parts], np.load(paths[0], mmap_mode="r"),
+    ]  # fmt: skip
+    forms[-1] = [forms[-1], *parts[1:]]
+    whole = denoised(X)
+    for form in forms:
+        assert_same_layers(denoised(form), whole)
 
 
 def test_every_form_of_input_gives_the_same_fit(blobs, covariance_type, tmp_path):
@@ -199,6 +249,15 @@ def test_scaled_weights_leave_the_estimates(blobs, covariance_type):
     a = fit(X, covariance_type, start, sample_weight=w)
     for factor in (1e-30, 1e-12, 1e9):
         assert_same_model(fit(X, covariance_type, start, sample_weight=factor * w), a)
+
+
+def test_weights_of_denoised_rows_are_frequencies(blobs):
+    X, _ = blobs
+    counts = np.random.default_rng(0).integers(0, 4, len(X))
+    weighted = denoised(X, sample_weight=counts)
+    assert_same_layers(weighted, denoised(np.repeat(X, counts, axis=0)))
+    for factor in (1e-30, 1e9):
+        assert_same_layers(denoised(X, sample_weight=factor * counts), weighted)
 
 
 # ------------------------------------------------------------------ 4. the objective

@@ -27,12 +27,12 @@ GAMMA = 1 / 3  # colours follow this power of the distance
 CROSS = "×"
 
 
-def with_matplotlib():
+def with_matplotlib(display: str = "ShardDisplay"):
     """The package, imported when something is drawn."""
     try:
         import matplotlib
     except ImportError as error:
-        raise ImportError('ShardDisplay needs matplotlib: pip install "skdistmix[plot]"') from error
+        raise ImportError(f'{display} needs matplotlib: pip install "skdistmix[plot]"') from error
     return matplotlib
 
 
