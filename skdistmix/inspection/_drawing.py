@@ -27,12 +27,12 @@ GAMMA = 1 / 3  # colours follow this power of the distance
 CROSS = "×"
 
 
-def with_matplotlib():
-    """The package, imported when something is drawn."""
+def with_matplotlib(display: str):
+    """The package, imported when something is drawn by the class of this name."""
     try:
         import matplotlib
     except ImportError as error:
-        raise ImportError('ShardDisplay needs matplotlib: pip install "skdistmix[plot]"') from error
+        raise ImportError(f'{display} needs matplotlib: pip install "skdistmix[plot]"') from error
     return matplotlib
 
 
