@@ -13,19 +13,17 @@ __all__ = [
     "colors_of",
     "draw_density",
     "draw_ellipses",
-    "draw_panel",
+    "draw_panels",
     "ends",
-    "grid_of",
     "key_below",
     "legend_below",
     "new_axes",
     "new_panels",
-    "panels_in",
 ]
 
 # Okabe and Ito (2008), told apart by all eyes; without yellow, which is too light for lines.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-INK, GUIDE, ROWS = "0.15", "0.88", "0.62"
+INK, BAND, GUIDE, ROWS = "0.15", "0.6", "0.88", "0.62"
 PER_ROW = 5  # panels beside each other
 WIDE, HEAD = 2.0, 0.78  # width of a panel, what stands above and below it, in inches
 SIDES = ([1, 3, 12, 40, 100], [0.6, 1.5, 4.6, 7.0, 9.0])  # rows of a panel, its height in inches
@@ -103,28 +101,43 @@ def grid_of(n_panels: int) -> tuple[int, int]:
 # --------------------------------------------------------------------------- intervals
 
 
-def draw_panel(ax, panel: Panel, size, names, colors, include_values):
-    """Draw a bar from end to end of each interval and a tick at each estimate.
+def draw_panels(ax, panels: list[Panel], names, colors, include_values, size=None):
+    """Draw panels into the place of axes; rows are named at those on the left.
 
     Parameters
     ----------
-    size : tuple of float
-        Its width and height in inches.
-    names : list of str or None
-        None: rows are not named.
+    size : tuple of float, optional
+        Width and height of the place in inches; None: what it has.
     include_values : bool or None
         None: if there is room.
 
     Returns
     -------
-    bars : LineCollection
-    ticks : Line2D
+    axes : list of Axes
+    bars : list of LineCollection
+    ticks : list of Line2D
     """
+    axes, size = panels_in(ax, len(panels), size)
+    longest = max(len(line) for panel in panels for line in panel.title.split("\n"))
+    font = float(np.clip(72 * size[0] / (0.6 * longest), 5, 9))
+    bars, ticks = [], []
+    for p, (one, panel) in enumerate(zip(axes, panels)):
+        drawn = draw_panel(one, panel, size, colors, include_values)
+        one.set_title(panel.title, fontsize=font, color=INK, parse_math=False)
+        bars.append(drawn[0])
+        ticks.append(drawn[1])
+        if p % grid_of(len(panels))[1] == 0:
+            name_rows(one, names, colors, 72 * size[1] / len(names))
+    return axes, bars, ticks
+
+
+def draw_panel(ax, panel: Panel, size, colors, include_values):
+    """Draw a bar from end to end of each interval and a tick at each estimate."""
     from matplotlib.ticker import MaxNLocator
 
     n = len(panel.estimates)
     wide, pitch = 72 * size[0], 72 * size[1] / n  # of the panel and of a row, in points
-    y, font = np.arange(n), readable(0.6 * pitch, 10)
+    y = np.arange(n)
     words = ends(panel.lower, panel.upper)
     small = min(8.0, 0.4 * pitch, wide / (0.6 * max(map(len, words))))
     if include_values is None:
@@ -147,23 +160,23 @@ def draw_panel(ax, panel: Panel, size, names, colors, include_values):
     ax.set(xlim=(low - room, high + room), ylim=(n - 0.5, -0.5 - 0.15 * bool(include_values)))
     if include_values:
         write_ends(ax, panel, words, 0.2 * pitch, small)
-    longest = max(map(len, panel.title.split("\n")))
-    ax.set_title(
-        panel.title, fontsize=np.clip(wide / (0.6 * longest), 5, 9), color=INK, parse_math=False
-    )
     ax.xaxis.set_major_locator(MaxNLocator(int(np.clip(wide / 36, 1, 4))))
     ax.tick_params(axis="x", labelsize=8)
     ax.grid(False)
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.tick_params(axis="y", length=0)
     ax.set_yticks([])
-    if names is not None:
-        rows = rows_with_room(range(n), 1.05 * font / pitch)
-        ax.set_yticks(rows, [shortened(names[r]) for r in rows], fontsize=font)
-        for row, label in zip(rows, ax.get_yticklabels()):
-            label.set(color=colors[row], parse_math=False)
-            label.set_fontweight("bold" if font >= NOTE_FONT else "normal")
     return bars, ticks
+
+
+def name_rows(ax, names: list[str], colors, pitch: float) -> None:
+    """Name as many rows as there is room for, so many points apart, in their colours."""
+    font = readable(0.6 * pitch, 10)
+    rows = rows_with_room(range(len(names)), 1.05 * font / pitch)
+    ax.set_yticks(rows, [shortened(names[r]) for r in rows], fontsize=font)
+    for row, label in zip(rows, ax.get_yticklabels()):
+        label.set(color=colors[row], parse_math=False)
+        label.set_fontweight("bold" if font >= NOTE_FONT else "normal")
 
 
 def write_ends(ax, panel: Panel, words: list[str], above: float, font: float) -> None:
@@ -233,15 +246,15 @@ def draw_ellipses(ax, at, draws, regions, radii, rows, names, colors) -> dict:
 
     artists = {"rows": None if rows is None else draw_rows(ax, rows)}
     curves = ellipses(draws.means, draws.covariances, radii[0])  # (n_draws, K, n_points, 2)
-    strength = float(np.clip(4.0 / max(len(draws), 1), 0.06, 0.5))
+    strength = float(np.clip(8.0 / len(draws), 0.08, 0.6))
     artists["draws"] = [
         ax.add_collection(
-            LineCollection(curves[:, k], colors=color, linewidths=0.8, alpha=strength, zorder=2)
+            LineCollection(curves[:, k], colors=color, linewidths=0.7, alpha=strength, zorder=2)
         )
         for k, color in enumerate(colors)
     ]
     fit = ellipses(at.means[0], at.covariances[0], radii[0])
-    artists["fit"] = ax.add_collection(LineCollection(fit, colors=colors, linewidths=2, zorder=3))
+    artists["fit"] = ax.add_collection(LineCollection(fit, colors=colors, linewidths=1.4, zorder=3))
     artists["regions"] = ax.add_collection(
         PolyCollection(
             ellipses(*regions, radii[1]), facecolors=colors, edgecolors=INK, linewidths=0.7,
@@ -300,8 +313,8 @@ def draw_density(ax, x, at, band, rows, names, colors) -> dict:
         ax.plot(x, part, "--", color=color, linewidth=1.2, zorder=1)[0]
         for part, color in zip(parts, colors)
     ]
-    artists["band"] = ax.fill_between(x, *band, color="0.45", alpha=0.6, linewidth=0, zorder=2)
-    (artists["fit"],) = ax.plot(x, parts.sum(axis=0), color=INK, linewidth=1.2, zorder=3)
+    artists["band"] = ax.fill_between(x, *band, color=BAND, linewidth=0, zorder=2)
+    (artists["fit"],) = ax.plot(x, parts.sum(axis=0), color=INK, linewidth=0.9, zorder=3)
     if len(colors) > 1:
         for k, part in enumerate(parts):
             top = part.argmax()
@@ -318,17 +331,17 @@ def legend_below(ax, artists: dict, words: dict):
     from matplotlib.transforms import ScaledTranslation
 
     signs = {
-        "fit": Line2D([], [], color=INK, linewidth=2),
+        "fit": Line2D([], [], color=INK, linewidth=1.4),
         "regions": Patch(facecolor="0.5", edgecolor=INK, linewidth=0.8),
         "draws": Line2D([], [], color="0.6", linewidth=0.8),
-        "band": Patch(facecolor="0.45", alpha=0.6),
+        "band": Patch(facecolor=BAND),
         "components": Line2D([], [], color="0.4", linewidth=1.2, linestyle="--"),
-        "rows": Line2D([], [], color=ROWS, marker=".", linestyle="", markersize=5),
+        "rows": artists["rows"],
     }
     there = [name for name in words if artists[name]]
     below = ScaledTranslation(0, -36 / 72, ax.figure.dpi_scale_trans)
     return ax.legend(
         [signs[name] for name in there], [words[name] for name in there],
         loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=ax.transAxes + below, ncols=2,
-        frameon=False, fontsize=8.5, borderaxespad=0, columnspacing=1.5,
+        frameon=False, fontsize=8.5, borderaxespad=0, columnspacing=1.5, markerscale=2,
     )  # fmt: skip

@@ -16,13 +16,11 @@ from ._interval_drawing import (
     colors_of,
     draw_density,
     draw_ellipses,
-    draw_panel,
-    grid_of,
+    draw_panels,
     key_below,
     legend_below,
     new_axes,
     new_panels,
-    panels_in,
     places_of,
 )
 from ._uncertainty_input import (
@@ -74,9 +72,9 @@ class UncertaintyDisplay:
     axes_ : ndarray of matplotlib Axes
         The panels of "intervals", inside `ax_`; otherwise `ax_` alone.
     artists_ : Bunch
-        What is drawn, as matplotlib artists. Of "intervals": lists `intervals` and `estimates`, one
-        entry a panel. Of "ellipses": `fit` and `regions`, a list `draws` with an entry a component, and
-        `rows`. Of "density": `fit`, `band`, a list `components`, and `rows`.
+        What is drawn, as matplotlib artists. Of "intervals": lists `intervals` and `estimates`,
+        one entry a panel. Of "ellipses": `fit` and `regions`, a list `draws` with an entry a
+        component, and `rows`. Of "density": `fit`, `band`, a list `components`, and `rows`.
 
     See Also
     --------
@@ -125,12 +123,15 @@ class UncertaintyDisplay:
         self.estimates = values_of(source.family, source.params)
         self.lower, self.upper = source.intervals(self.confidence_level)
         n_components, n_features = self.estimates.means.shape
-        self._short_names = component_names or [str(k) for k in range(n_components)]
+        self.component_names = checked_names(component_names, n_components, "component")
+        self._short_names = self.component_names  # inside a picture
+        if component_names is None:
+            self._short_names = [str(k) for k in range(n_components)]
         self._colors = colors_of(n_components)
         self._percent = f"{100 * self.confidence_level:g} %"
-        self.component_names = checked_names(component_names, n_components, "component")
         self.feature_names = checked_names(feature_names, n_features, "feature")
         self.rows = rows
+        self._n_rows = "" if rows is None else f"{len(rows):,} rows"
 
     @classmethod
     def from_estimator(
@@ -207,7 +208,7 @@ class UncertaintyDisplay:
             ),
             component_names=component_names,
             feature_names=names_of(model) if feature_names is None else feature_names,
-            rows=None if X is None else sample_of(model, X),
+            rows=sample_of(model, X),
         )
         return display.plot(
             ax, kind=kind, blocks=blocks, features=features, n_draws=n_draws,
@@ -239,26 +240,10 @@ class UncertaintyDisplay:
             Fitted.
         errors : Bunch
             What its `standard_errors` gave.
-        X : array-like, DataFrame, list, path, glob or Shards, optional
-            As for :meth:`from_estimator`.
-        kind : {"intervals", "ellipses", "density"}, default="intervals"
-            As for :meth:`plot`.
-        blocks : sequence of {"weights", "means", "variances"}, default=("weights", "means")
-            As for :meth:`plot`.
-        features : int, str or sequence of these, optional
-            As for :meth:`plot`.
         confidence_level : float, default=0.95
             Of the intervals, regions and bands.
-        component_names : sequence of str, optional
+        X, kind, blocks, features, component_names, feature_names, n_draws, include_values, ax :
             As for :meth:`from_estimator`.
-        feature_names : sequence of str, optional
-            As for :meth:`from_estimator`.
-        n_draws : int, default=50
-            As for :meth:`plot`.
-        include_values : bool, optional
-            As for :meth:`plot`.
-        ax : matplotlib Axes, optional
-            As for :meth:`plot`.
 
         Returns
         -------
@@ -293,7 +278,7 @@ class UncertaintyDisplay:
             confidence_level=confidence_level,
             component_names=component_names,
             feature_names=names_of(model) if feature_names is None else feature_names,
-            rows=None if X is None else sample_of(model, X),
+            rows=sample_of(model, X),
         )
         return display.plot(
             ax, kind=kind, blocks=blocks, features=features, n_draws=n_draws,
@@ -360,13 +345,10 @@ class UncertaintyDisplay:
         size = None
         if ax is None:
             ax, size = new_panels(len(panels), self.component_names)
-        drawn, size = panels_in(ax, len(panels), size)
-        self.ax_, self.figure_, self.axes_ = ax, ax.figure, np.array(drawn)
-        artists, n_columns = [], grid_of(len(panels))[1]
-        for p, (one, panel) in enumerate(zip(drawn, panels)):
-            names = self.component_names if p % n_columns == 0 else None
-            artists.append(draw_panel(one, panel, size, names, self._colors, include_values))
-        intervals, estimates = map(list, zip(*artists))
+        axes, intervals, estimates = draw_panels(
+            ax, panels, self.component_names, self._colors, include_values, size
+        )
+        self.ax_, self.figure_, self.axes_ = ax, ax.figure, np.array(axes)
         self.artists_ = Bunch(intervals=intervals, estimates=estimates)
         key_below(ax, f"tick: estimate    bar: {self._percent} interval")
         return self
@@ -397,7 +379,7 @@ class UncertaintyDisplay:
             "fit": f"the fit: {100 * HELD:g} % of each component",
             "regions": f"{self._percent} region of its mean",
             "draws": f"the same for {len(draws)} {self._source.what}",
-            "rows": "rows",
+            "rows": self._n_rows,
         }
         legend_below(self.ax_, artists, words)
 
@@ -412,6 +394,6 @@ class UncertaintyDisplay:
             "fit": "density of the fit",
             "band": f"{self._percent} interval at each point",
             "components": "what a component adds",
-            "rows": "rows",
+            "rows": self._n_rows,
         }
         legend_below(self.ax_, artists, words)

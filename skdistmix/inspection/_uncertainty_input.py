@@ -29,7 +29,7 @@ __all__ = [
 BLOCKS = {"weights": "weight", "means": "mean", "variances": "variance"}
 KINDS = {"intervals": None, "ellipses": 2, "density": 1}  # how many features each shows
 SHOWN = 4  # features of "intervals" if none are chosen
-N_ROWS = 1000  # of a sample; all are drawn if they are not more than twice as many
+N_ROWS = 2000  # of a sample; all are drawn if they are not more than twice as many
 KEYS = ("weights", "means", "covariances", "names", "estimates", "covariance_matrix")
 
 
@@ -148,8 +148,10 @@ def names_of(model) -> list[str] | None:
     return None if names is None else names.tolist()
 
 
-def sample_of(model, X) -> np.ndarray:
-    """Random rows of X, with the features of the model; all if they are few."""
+def sample_of(model, X) -> np.ndarray | None:
+    """Random rows of X, if there is one, with the features of the model; all if they are few."""
+    if X is None:
+        return None
     shards = validated_shards(model, X, reset=False).on_host()
     with Workers(model.n_jobs) as workers:
         moments = first_pass(workers.map_reduce, shards, False, 1)
