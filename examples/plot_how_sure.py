@@ -69,6 +69,7 @@ print(
     f"{model.n_resamples_.sum()} resamples, {model.alignment_failures_} left out"
 )
 
+# sphinx_gallery_thumbnail_number = 2
 fig, axes = plt.subplots(1, 2, figsize=(10, 5), sharex=True, sharey=True, layout="constrained")
 for ax, fitted, X, title in (
     (axes[0], small, stations[0], "one station"),
@@ -128,18 +129,18 @@ plt.show()
 # <skdistmix.BLBMixture.predict_proba_interval>` gives its interval, drawn here for birds of 11.5 g.
 # Hardly a bird of that weight has wings of 60 mm, which is why one station knows little there.
 
-wings = np.linspace(60, 85, 201)
-line = np.column_stack([wings, np.full_like(wings, 11.5)])
+lengths = np.linspace(60, 85, 201)
+line = np.column_stack([lengths, np.full_like(lengths, 11.5)])
 colors = ["#0072B2", "#D55E00", "#009E73"]
 fig, axes = plt.subplots(1, 2, figsize=(10, 4), sharex=True, sharey=True, layout="constrained")
 for ax, fitted, title in ((axes[0], small, "one station"), (axes[1], model, "six stations")):
     low, high = fitted.predict_proba_interval(line)
     probabilities = fitted.predict_proba(line)
     for k, color in enumerate(colors):
-        ax.fill_between(wings, low[:, k], high[:, k], color=color, alpha=0.3, linewidth=0)
-        ax.plot(wings, probabilities[:, k], color=color)
+        ax.fill_between(lengths, low[:, k], high[:, k], color=color, alpha=0.3, linewidth=0)
+        ax.plot(lengths, probabilities[:, k], color=color)
         top = probabilities[:, k].argmax()
-        place = np.clip(wings[top], 63, 82), 1.03
+        place = np.clip(lengths[top], 63, 82), 1.03
         ax.annotate(species[k], place, color=color, ha="center", fontweight="bold")
     ax.set(title=f"{title}: which species?", xlabel=features[0], ylim=(0, 1.12))
 axes[0].set_ylabel("probability at 11.5 g")

@@ -197,8 +197,11 @@ class Normal:
         """Mixtures that the truth may be; the same ones in every call."""
         at = marginals_of(self.family, [self.params], features)
         point, slope = _coordinates(at)
-        sizes, axes = np.linalg.eigh(slope @ self._covariance(features) @ slope.T)
-        root = axes * np.sqrt(np.maximum(sizes, 0.0))
+        covariance = slope @ self._covariance(features) @ slope.T
+        scale = np.sqrt(np.diag(covariance))  # 0 of what is fixed
+        one = np.where(scale > 0, scale, 1.0)
+        sizes, axes = np.linalg.eigh(covariance / np.outer(one, one))
+        root = scale[:, None] * axes * np.sqrt(np.maximum(sizes, 0.0))
         normal = np.random.default_rng(0).standard_normal((N_DRAWS, len(sizes)))
         return [_of_coordinates(point + normal @ root.T, at)]
 
