@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.integrate import trapezoid
 from scipy.stats import chi2, norm
 from sklearn.exceptions import NotFittedError
 
@@ -282,7 +283,7 @@ def test_band_of_a_marginal_of_standard_errors(fit):
     sizes = np.sqrt(gmm.covariances_[:, 1, 1])
     parts = gmm.weights_[:, None] * norm.pdf(x, gmm.means_[:, [1]], sizes[:, None])
     assert_allclose(density, parts.sum(axis=0))
-    assert np.trapezoid(density, x) == pytest.approx(1, abs=1e-3)
+    assert trapezoid(density, x) == pytest.approx(1, abs=1e-3)
     vertices = display.artists_.band.get_paths()[0].vertices
     assert 1.01 * density.max() < vertices[:, 1].max() < 1.5 * density.max()
 
