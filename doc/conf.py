@@ -40,6 +40,7 @@ sphinx_gallery_conf = {
     "ignore_pattern": r"^(?!plot_)",
     "within_subsection_order": ExplicitOrder(["plot_quickstart.py", "plot_choose_k.py", "*"]),
     "doc_module": ("skdistmix",),
+    "thumbnail_size": (800, 560),  # pages show some, as they are there without running examples
     "backreferences_dir": "generated/backreferences",
     "reference_url": {"skdistmix": None},
     "download_all_examples": False,

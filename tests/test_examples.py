@@ -5,6 +5,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+from numpy.testing import assert_allclose
 
 TOP = Path(__file__).resolve().parent.parent
 PAGES = sorted(p.name for p in (TOP / "doc").glob("*.rst") if ">>>" in p.read_text("utf-8"))
@@ -52,6 +53,18 @@ def test_federated_sites(no_windows):
     assert finds == [len(which) for which in found["treated"].values()]
     assert found["nearest"].min(axis=0).max() < 0.2
     assert sorted(found["nearest"].argmin(axis=1)) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.slow
+def test_how_sure(no_windows):
+    found = runpy.run_path(str(TOP / "examples" / "plot_how_sure.py"))
+    model, small, errors = found["model"], found["small"], found["errors"]
+    assert model.alignment_failures_ == 0
+    for name in ("weights", "means", "covariances"):
+        assert_allclose(model.standard_errors_[name], errors[name], rtol=0.25)
+        assert (small.standard_errors_[name] > 2 * model.standard_errors_[name]).all()
+    low, high = model.confidence_interval(found["gap"])
+    assert 75 < low < high < 76.5
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -4,5 +4,12 @@ from ._dynamics import AssignmentDynamics
 from ._embedding_display import EmbeddingDisplay
 from ._map_display import AssignmentMapDisplay
 from ._shard_display import ShardDisplay
+from ._uncertainty_display import UncertaintyDisplay
 
-__all__ = ["AssignmentDynamics", "AssignmentMapDisplay", "EmbeddingDisplay", "ShardDisplay"]
+__all__ = [
+    "AssignmentDynamics",
+    "AssignmentMapDisplay",
+    "EmbeddingDisplay",
+    "ShardDisplay",
+    "UncertaintyDisplay",
+]

@@ -27,8 +27,8 @@ GAMMA = 1 / 3  # colours follow this power of the distance
 CROSS = "×"
 
 
-def with_matplotlib(display: str = "ShardDisplay"):
-    """The package, imported when something is drawn."""
+def with_matplotlib(display: str):
+    """The package, imported when something is drawn by the class of this name."""
     try:
         import matplotlib
     except ImportError as error:

@@ -164,7 +164,7 @@ class ShardDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        with_matplotlib()  # before the distances, which take a while
+        with_matplotlib("ShardDisplay")  # before the distances, which take a while
         if not isinstance(aggregator, MixtureOfExpertsAggregator):
             raise TypeError(
                 "ShardDisplay shows the local models of a fitted MixtureOfExpertsAggregator, got "
@@ -234,7 +234,7 @@ class ShardDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        matplotlib = with_matplotlib()
+        matplotlib = with_matplotlib("ShardDisplay")
         if order not in ORDERS:
             raise ValueError(f"order={order!r} must be one of {list(ORDERS)}.")
         self.order_ = rows = self._rows(order)
