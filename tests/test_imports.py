@@ -38,6 +38,7 @@ ALGORITHMS = {
     "_intervals",
     "_bootstrap",
     "_subsets",
+    "_spectral",
 }
 ESTIMATORS = {"mixture", "preprocessing", "_validation"}
 BELOW = {
