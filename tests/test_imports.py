@@ -39,6 +39,7 @@ ALGORITHMS = {
     "_bootstrap",
     "_subsets",
     "_denoising",
+    "_spectral",
 }
 ESTIMATORS = {"mixture", "preprocessing", "_row_values", "_validation"}
 BELOW = {

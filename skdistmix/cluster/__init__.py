@@ -1,0 +1,5 @@
+"""Clustering of sharded data beyond mixtures."""
+
+from ._landmark_spectral import LandmarkSpectralClustering
+
+__all__ = ["LandmarkSpectralClustering"]
