@@ -17,7 +17,7 @@ from .families import DegenerateComponentError, Family
 
 __all__ = ["best_fit", "merged_start", "split_starts"]
 
-DIRECTIONS = 4  # in which each component is split
+DIRECTIONS = 4  # in which each component is split, at most
 RACE_ITER = 20
 KEPT = 2  # starts that run to their end
 APART = 0.7  # standard deviations that the halves of a component lie from its mean
@@ -31,7 +31,8 @@ def split_starts(small: Family, params, large: Family, seed: int) -> list:
     """
     rng, components = np.random.default_rng(seed), small.components(params)
     starts = []
-    for k in np.repeat(np.arange(len(components)), DIRECTIONS):
+    n_directions = min(DIRECTIONS, 2 * components.n_features - 1)  # on a line there is but one
+    for k in np.repeat(np.arange(len(components)), n_directions):
         direction = rng.standard_normal(components.n_features)
         halves = components.split(k, direction * (APART / np.linalg.norm(direction)))
         starts.append(attempted(large.barycentre, halves, np.diag(halves.weights), "kl"))

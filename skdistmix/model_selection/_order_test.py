@@ -175,9 +175,10 @@ def bootstrap_likelihood_ratio(
     # p-values that reject; so many exceedances are too many
     enough = int(np.count_nonzero((1 + np.arange(n_resamples + 1)) / (1 + n_resamples) <= level))
     if enough == 0:
+        least = int(np.ceil(1 / level - 1e-9)) - 1
         raise ValueError(
             f"With n_resamples={n_resamples} no p-value is below {1 / (1 + n_resamples):.3g}, and "
-            f"no test can reject at level={level}: use at least {int(np.ceil(1 / level - 1e-9)) - 1}."
+            f"no test can reject at level={level}: use at least {least}."
         )
     seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
     tests: list[_Test] = []
