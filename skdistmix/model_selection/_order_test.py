@@ -166,7 +166,7 @@ def bootstrap_likelihood_ratio(
     ... )
     >>> test.n_components
     2
-    >>> test.p_values[0]  # of 1 against 2 components
+    >>> float(test.p_values[0])  # of 1 against 2 components
     0.05
     """
     model, shards = _checked(estimator, X, min_components, max_components)
