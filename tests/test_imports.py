@@ -28,6 +28,7 @@ ALGORITHMS = {
     "_progressive",
     "_alignment",
     "_reduction",
+    "_splits",
     "_averaging",
     "_robust",
     "_aggregation",

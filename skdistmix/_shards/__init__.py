@@ -15,6 +15,7 @@ from ._dask import (
     lost_cluster,
 )
 from ._files import NpyShard, is_zarr, npy_shard
+from ._generated import GeneratedShard
 from ._input import as_shards, cut_rows, is_frame, is_sharded, refuse_unusable
 from ._read import ReadAhead, read_rows
 from ._shard import ArrayShard, Block, FrameShard, Shard, default_n_shards
@@ -24,6 +25,7 @@ __all__ = [
     "ArrayShard",
     "Block",
     "FrameShard",
+    "GeneratedShard",
     "NpyShard",
     "ReadAhead",
     "ScatteredShard",

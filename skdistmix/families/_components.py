@@ -138,6 +138,22 @@ class GaussianComponents:
         covariances = (1 - share) * a.covariances + share * b.covariances + between
         return GaussianComponents(weights, means, covariances)
 
+    def split(self, i: int, direction: np.ndarray) -> GaussianComponents:
+        """The same components with i made two of half its mass, whose merger it is.
+
+        The two lie at `direction` to either side of its mean, in the coordinates in which its
+        covariance is the identity. Its length is below one.
+        """
+        root, half = self.roots[i], self.pick([i]).scaled(0.5)
+        offset = direction @ root if self.are_matrices else direction * root
+        spread = np.outer(offset, offset) if self.are_matrices else offset**2
+        left, right = (
+            GaussianComponents(half.weights, half.means + side, half.covariances - spread)
+            for side in (-offset, offset)
+        )
+        others = [k for k in range(len(self)) if k != i]
+        return GaussianComponents.join([self.pick(others), left, right])
+
     def replaced(self, i: int, one: GaussianComponents) -> GaussianComponents:
         """The same components with another in the place of component i."""
         parts = []
