@@ -7,7 +7,6 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "BLBMixture",
-    "DeepEmbeddedClustering",
     "DistributedGMM",
     "MixtureOfExpertsAggregator",
     "Shards",
@@ -15,10 +14,17 @@ __all__ = [
     "reduce_mixtures",
 ]
 
+# Not in __all__: its imports are heavy, and "import *" is to work without them.
+_LAZY = {"DeepEmbeddedClustering"}
+
 
 def __getattr__(name):
-    if name == "DeepEmbeddedClustering":  # its imports are heavy
+    if name in _LAZY:
         from .deep import DeepEmbeddedClustering
 
         return DeepEmbeddedClustering
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(set(globals()) | _LAZY)

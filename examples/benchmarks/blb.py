@@ -126,9 +126,8 @@ def main():
         __doc__, rows=1_000_000, seeds=500, quick=(50_000, 3), only="all", columns=0, results=""
     )  # fmt: skip
     if args.only in ("all", "coverage"):
-        print(
-            "| d | block | data sets | mean | least | most | error / deviation | least | most | failures |"
-        )  # noqa: E501
+        print("| d | block | data sets | mean | least | most | ", end="")
+        print("error / deviation | least | most | failures |")
         print("|---|---|---|---|---|---|---|---|---|---|")
         for d in (args.columns,) if args.columns else (2, 5):
             coverage(d, args.seeds, N_ROWS, Path(args.results) if args.results else None)
