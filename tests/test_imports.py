@@ -38,6 +38,7 @@ ALGORITHMS = {
     "_intervals",
     "_bootstrap",
     "_subsets",
+    "_landmarks",
     "_spectral",
 }
 ESTIMATORS = {"mixture", "preprocessing", "_validation"}
@@ -128,7 +129,7 @@ def test_import_loads_nothing_heavy():
     code = (
         "import sys, sklearn.cluster, sklearn.mixture; before = set(sys.modules); "
         "import skdistmix, skdistmix.model_selection, skdistmix.preprocessing, "
-        "skdistmix.datasets, skdistmix.inspection; "
+        "skdistmix.datasets, skdistmix.inspection, skdistmix.cluster; "
         "heavy = {'torch', 'skorch', 'array_api_compat', 'dask', 'distributed', 'pyarrow', "
         "'zarr', 'pandas', 'matplotlib', 'polars'}; "
         "print(sorted(heavy & (set(sys.modules) - before)))"
