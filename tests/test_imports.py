@@ -40,6 +40,7 @@ ALGORITHMS = {
     "_bootstrap",
     "_subsets",
     "_denoising",
+    "_landmarks",
     "_spectral",
 }
 ESTIMATORS = {"mixture", "preprocessing", "_row_values", "_validation"}
@@ -131,7 +132,7 @@ def test_import_loads_nothing_heavy():
     code = (
         "import sys, sklearn.cluster, sklearn.mixture; before = set(sys.modules); "
         "import skdistmix, skdistmix.model_selection, skdistmix.preprocessing, "
-        "skdistmix.datasets, skdistmix.inspection; "
+        "skdistmix.datasets, skdistmix.inspection, skdistmix.cluster; "
         "heavy = {'torch', 'skorch', 'array_api_compat', 'dask', 'distributed', 'pyarrow', "
         "'zarr', 'pandas', 'matplotlib', 'polars'}; "
         "print(sorted(heavy & (set(sys.modules) - before)))"

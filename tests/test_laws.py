@@ -15,6 +15,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.utils import Bunch
 
 from skdistmix import BLBMixture, DistributedGMM, MixtureOfExpertsAggregator, as_shards
+from skdistmix.cluster import LandmarkSpectralClustering
 from skdistmix.families import ConjugatePrior, GaussianStatistics, Moments
 from skdistmix.preprocessing import MarginalizedDenoisingAutoencoder
 
@@ -141,6 +142,28 @@ def test_layers_have_the_same_bits_for_every_number_of_workers_and_backend():
             assert pickle.dumps(denoised(shards).coefs_) == one
 
 
+@pytest.mark.parametrize("way", CutIn.ways)
+def test_spectral_clusters_do_not_depend_on_splits_or_order(blobs, way):
+    X, _ = blobs
+    whole = spectral(X)
+    for shards in (CutIn.cut(X, way), CutIn.cut(X, way)[::-1]):
+        assert_same_clusters(spectral(shards), whole)
+    order = np.random.default_rng(0).permutation(len(X))
+    permuted = spectral(X[order], n_jobs=1)
+    assert_same_clusters(permuted, whole)
+    np.testing.assert_array_equal(permuted.labels_, whole.labels_[order])
+
+
+def spectral(X, sample_weight=None, **kwargs):
+    options = {"n_clusters": 3, "n_landmarks": 90, "n_draws": 2, "random_state": 0, **kwargs}
+    return LandmarkSpectralClustering(**options).fit(X, sample_weight=sample_weight)
+
+
+def assert_same_clusters(a, b):
+    for name in ("landmarks_", "inertias_", "eigenvalues_", "cluster_centers_"):
+        np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=1e-8, atol=1e-10)
+
+
 # ------------------------------------------------------------------ 2. form of input
 
 
@@ -206,6 +229,10 @@ def test_every_form_of_input_gives_the_same_fit(blobs, covariance_type, tmp_path
         array = zarr.open(path, mode="w", shape=X.shape, chunks=(700, 2), dtype=float)
         array[:] = X
         forms += [array, path, as_shards(array)]
+    if covariance_type == "full":
+        clusters = spectral(X)
+        for form in forms:
+            assert_same_clusters(spectral(form), clusters)
     whole = fit(X, covariance_type, start)
     for form in forms:
         assert_same_model(fit(form, covariance_type, start), whole)
@@ -240,6 +267,16 @@ def test_weights_are_frequencies(blobs, covariance_type):
             warnings.simplefilter("ignore", ConvergenceWarning)
             got = getattr(weighted, method)(X, sample_weight=counts)
             assert got == pytest.approx(getattr(replicated, method)(repeated))
+
+
+def test_weights_of_spectral_clusters_are_frequencies(blobs):
+    X, _ = blobs
+    counts = np.random.default_rng(0).integers(0, 4, len(X))
+    repeated = spectral(np.repeat(X, counts, axis=0))
+    for factor in (1, 1e-12, 1e9):
+        weighted = spectral(X, sample_weight=factor * counts)
+        assert_same_clusters(weighted, repeated)
+        np.testing.assert_array_equal(weighted.predict(X), repeated.predict(X))
 
 
 def test_scaled_weights_leave_the_estimates(blobs, covariance_type):
@@ -354,6 +391,18 @@ def test_separately_scaled_columns(blobs, covariance_type):
     np.testing.assert_allclose(b.covariances_, a.covariances_ * square, rtol=1e-7)
 
 
+def test_spectral_clusters_follow_shifts_and_units(blobs):
+    X, _ = blobs
+    whole = spectral(X)
+    for factor in (2.0**-24, 2.0**27):  # which round nothing
+        scaled = spectral(factor * X)
+        np.testing.assert_array_equal(scaled.labels_, whole.labels_)
+        np.testing.assert_allclose(scaled.inertias_, whole.inertias_, rtol=1e-8)
+    shifted = X + 1e6
+    a, b = spectral(shifted), spectral(shifted - 1e6)
+    assert np.mean(a.labels_ == b.labels_) > 0.99  # a few rows may find another landmark
+
+
 @pytest.mark.parametrize("cost", ["kl", "w2", "cauchy-schwarz"])
 def test_aggregates_follow_shifts_and_units(blobs, covariance_type, cost):
     X, _ = blobs
@@ -450,6 +499,16 @@ def test_fitted_state_of_aggregates_is_plain(blobs):
         back = pickle.loads(pickle.dumps(model))
         np.testing.assert_array_equal(back.predict_proba(X), model.predict_proba(X))
         assert clone(model).get_params().keys() == model.get_params().keys()
+
+
+def test_fitted_state_of_spectral_clusters_is_plain(blobs):
+    model = spectral(CutIn.cut(blobs[0], "seven"))
+    for name, value in vars(model).items():
+        plain = (np.ndarray, int, float, bool, str, list, type(None))
+        assert isinstance(value, plain) or is_dataclass(value), name
+    back = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(back.transform(blobs[0]), model.transform(blobs[0]))
+    assert clone(model).get_params() == model.get_params()
 
 
 def test_fitted_state_with_errors_is_plain(blobs):

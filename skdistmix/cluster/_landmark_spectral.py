@@ -16,12 +16,14 @@ from sklearn.base import (
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import check_is_fitted
 
 from .._compute import Workers
 from .._em import first_pass
-from .._shards import is_sharded
-from .._spectral import LandmarkSample, SpectralDraw, first_of_the_smallest, spectral_draw
+from .._landmarks import LandmarkSample
+from .._shards import Shard, is_sharded
+from .._spectral import SpectralDraw, first_of_the_smallest, spectral_draw
 from .._validation import validated_shards
 from ._rows import RowFunction, in_the_form_of, mapped
 
@@ -32,7 +34,11 @@ LANDMARKS_A_CLUSTER = 10
 
 
 class LandmarkSpectralClustering(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ClusterMixin,
+    BaseEstimator,
+    auto_wrap_output_keys=None,
 ):
     """Spectral clustering through landmarks, for clusters of any shape and many rows.
 
@@ -181,7 +187,8 @@ class LandmarkSpectralClustering(
         ConvergenceWarning
             If some clusters have no row, as where distinct rows are fewer.
         """
-        shards = validated_shards(self, X, reset=True).with_weights(sample_weight)
+        rows = validated_shards(self, X, reset=True)
+        shards = rows.with_weights(sample_weight)
         self._check_numbers(shards.n_rows)
         rng = check_random_state(self.random_state)
         seeds = rng.randint(np.iinfo(np.int32).max, size=self.n_draws + 1).tolist()
@@ -198,7 +205,7 @@ class LandmarkSpectralClustering(
                 if self.verbose:
                     print(f"Draw {i} of landmarks, inertia {draws[-1].inertia:.6f}")
             self._store(draws)
-            labels = mapped(self._function("predict"), shards, workers)
+            labels = mapped(self._function("predict"), rows, workers)
         self.labels_ = labels if is_sharded(X) else labels[0]
         n_found = len(set().union(*(np.unique(some).tolist() for some in labels)))
         if n_found < self.n_clusters:
@@ -270,7 +277,30 @@ class LandmarkSpectralClustering(
             If columns are not those seen in `fit`, or rows contain NaN or infinity.
         """
         check_is_fitted(self)
-        return in_the_form_of(X, self, self._function("transform"))
+        values = in_the_form_of(X, self, self._function("transform"))
+        if isinstance(X, (list, tuple)) and is_sharded(X):
+            return [self._contained(some, rows) for some, rows in zip(values, X, strict=True)]
+        return self._contained(values, X)
+
+    def set_output(self, *, transform=None):
+        """Choose the container that `transform` gives for rows in memory.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"}, optional
+            None changes nothing.
+
+        Returns
+        -------
+        self
+        """
+        return super().set_output(transform=transform)
+
+    def _contained(self, values, rows):
+        """Values of rows in the container of ``set_output``, where both are in memory."""
+        if not isinstance(values, np.ndarray) or isinstance(rows, Shard):
+            return values
+        return _wrap_data_with_container("transform", values, rows, self)
 
     def _check_numbers(self, n_rows):
         """Check the numbers that were asked for against each other, before a row is read."""
@@ -314,3 +344,7 @@ class LandmarkSpectralClustering(
         columns = tuple(getattr(self, "feature_names_in_", ())) or None
         block_rows = draw.landmark_map.block_rows
         return RowFunction(function, self.n_features_in_, columns, names, empty, block_rows)
+
+
+# There is a container to set, but transform, which may give many, fills it by itself.
+LandmarkSpectralClustering._sklearn_auto_wrap_output_keys = {"transform"}
