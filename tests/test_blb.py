@@ -135,6 +135,14 @@ def test_the_point_is_the_exact_optimum():
     assert model.sample(3)[0].shape == (3, 1)
 
 
+def test_the_point_is_exact_where_a_subset_says_little():
+    """There the Jacobian of EM is nearly singular, and standard errors read from it are huge."""
+    X = two_groups(20_000, distance=1.5)
+    gmm = DistributedGMM(2, max_iter=5000, acceleration="squarem", n_init=3)
+    model = BLBMixture(gmm, n_subsets=1, n_resamples=2, random_state=0).fit(X)
+    assert model.estimator_.standard_errors(X).distance < 0.02
+
+
 def test_intervals_are_valid_where_they_meet_a_boundary():
     rng = np.random.default_rng(0)
     X = np.concatenate([rng.normal(size=(900, 2)), rng.normal(9, 1, size=(12, 2))])
