@@ -19,6 +19,7 @@ from ._shards import Shards
 from .families import Family
 
 __all__ = [
+    "FEWEST_ROWS",
     "SUBSET_REMAINING",
     "Optimum",
     "Replicates",
@@ -36,7 +37,7 @@ ROUND = {False: 40, True: 200}  # resamples at first, by whether there is one su
 FURTHER = {False: 20, True: 100}  # and after that
 MAX_RESAMPLES = 1000
 FEW_DRAWS = 10  # a row, for which it is faster to draw row numbers one by one
-FEWEST_ROWS = 2  # that a component must stand for in a subset
+FEWEST_ROWS = 2  # that a component must stand for in a subset, and on average in a resample
 
 
 @dataclass(frozen=True)

@@ -291,6 +291,8 @@ def test_few_rows_get_the_ordinary_bootstrap_with_a_warning():
     assert model.method_ == "bootstrap" and model.n_subsets_ == 1
     same = BLBMixture(start(), random_state=0, n_resamples=20, method="bootstrap").fit(X)
     assert_same(model, same)
+    with pytest.warns(UserWarning, match="subset_size is 200 and there are 150: the ordinary"):
+        BLBMixture(start(), subset_size=200, n_resamples=20).fit(X)
 
 
 def test_shards_may_be_the_subsets():
@@ -306,6 +308,8 @@ def test_shards_may_be_the_subsets():
     with pytest.warns(UserWarning, match="random pieces of the rows: shard 0") as caught:
         BLBMixture(start(), n_subsets=2, **options).fit(np.array_split(np.sort(X, axis=0), 2))
     assert caught[0].filename == __file__
+    # Those that are too small to be subsets need not look like the rest.
+    BLBMixture(start(), **options).fit([*parts, np.full((3, 1), 8.0)])
     with pytest.raises(ValueError, match="No shard has"):
         BLBMixture(start(), **options).fit(np.array_split(X, 200))
 
@@ -354,6 +358,16 @@ def test_parameters_are_checked(options):
 def test_a_subset_that_is_too_small_is_refused_with_what_works():
     with pytest.raises(ValueError, match=r"subset_size=20 .* at least 50 rows, .*exponent=0.43"):
         BLBMixture(start(), subset_size=20).fit(two_groups(10_000))
+
+    with pytest.raises(ValueError, match="50 are needed, and there are 40: use method='boot"):
+        BLBMixture(start(), subset_size=20).fit(two_groups(40))
+
+
+def test_weights_that_sum_to_few_rows_are_refused():
+    """A resample of one row has one value, and errors would come from reg_covar."""
+    X = two_groups(1000)
+    with pytest.raises(ValueError, match=r"stand for 1 rows, .* 2 component.*frequencies"):
+        BLBMixture(start()).fit(X, sample_weight=np.full(len(X), 1 / len(X)))
 
 
 def test_a_fit_that_did_not_converge_is_refused():

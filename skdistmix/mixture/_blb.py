@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .._bootstrap import Resampling
+from .._bootstrap import FEWEST_ROWS, Resampling
 from .._compute import Workers
 from .._em import score_pass
 from .._shards import is_dask, is_sharded
@@ -58,13 +58,14 @@ class BLBMixture(BaseMixture):
         component has 80 for each of its parameters if that is more: with fewer, errors are too
         large. Where that is all rows, ``method="bootstrap"`` is used, with a warning.
     subset_size : int, optional
-        Rows of a subset, in place of that rule.
+        Rows of a subset, in place of that rule. Neither concerns ``subsets="shards"``.
     subsets : {"rows", "shards"}, default="rows"
         Random rows of all shards, which are sent to where resamples are fitted; or whole shards,
         whose rows stay where they are, if shards are random pieces of the rows (a warning names
         those that do not look so).
     n_subsets : int or "auto", default="auto"
-        "auto": until the standard errors settle, from four to ten.
+        "auto": until the standard errors settle, from four to ten. Of shards at most as many as
+        there are.
     n_resamples : int or "auto", default="auto"
         Resamples of a subset. "auto": until its standard errors settle, 40 at least, and 200 where
         there is one subset only.
@@ -213,8 +214,8 @@ class BLBMixture(BaseMixture):
         Raises
         ------
         ValueError
-            If the fit to all rows did not converge, `subset_size` is too small, or hardly a
-            resample could be fitted.
+            If the fit to all rows did not converge, weights sum to less than two rows a component,
+            `subset_size` is too small, or hardly a resample could be fitted.
         """
         shards = validated_shards(self, X, reset=True, min_rows=2).with_weights(sample_weight)
         rng = check_random_state(self.random_state)
@@ -231,6 +232,7 @@ class BLBMixture(BaseMixture):
                 f"still to gain: {model.convergence_gap_:.3g}."
             )
         family = model._family(shards.n_features).prepare(model._moments)
+        _check_weight(model._moments.weight, family.n_components)
         scheme = {"weighted": "dirichlet", "parametric": "parametric"}.get(self.method)
         resampling = Resampling(
             family, model._fitted_params(), model._moments.weight, scheme or "multinomial", seed
@@ -381,3 +383,14 @@ class BLBMixture(BaseMixture):
                 UserWarning,
                 stacklevel=4,  # the caller of fit, which a decorator wraps
             )
+
+
+def _check_weight(weight: float, n_components: int) -> None:
+    """Refuse resamples of so few rows that only reg_covar holds their covariances."""
+    if weight < FEWEST_ROWS * n_components:
+        raise ValueError(
+            f"The rows and their weights stand for {weight:.6g} rows, which are too few to be "
+            f"resampled for {n_components} component(s): weights are frequencies, whose sum is the "
+            "number of rows. Weights that were scaled to sum to one may be multiplied by that "
+            "number."
+        )

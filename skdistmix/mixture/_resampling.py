@@ -59,9 +59,15 @@ class Plan:
             least = least_rows(n_parameters, K, 1 / K, FEWEST_PER_PARAMETER)
             if size < least:
                 exponent = smallest_exponent(shards.n_rows, least)
+                remedy = (
+                    f"use at least {least} rows, or subset_exponent={exponent:.2f} or more in its "
+                    "place"
+                    if exponent < 1
+                    else f"{least} are needed, and there are {shards.n_rows}: use "
+                    "method='bootstrap'"
+                )
                 raise ValueError(
-                    f"subset_size={size} is too small for {n_parameters} parameters: use at least "
-                    f"{least} rows, or subset_exponent={exponent:.2f} or more in its place."
+                    f"subset_size={size} is too small for {n_parameters} parameters: {remedy}."
                 )
         return cls(
             estimator.method, estimator.subset_exponent, size, estimator.subsets == "shards",
@@ -174,9 +180,14 @@ def _subsets(workers, shards, plan, resampling) -> tuple[str, Shards, int]:
                 workers.map_reduce, shards, moments, size, wanted, resampling.seed
             )
             return plan.method, _as_shards(drawn), size
+        state = (
+            f"A subset for {family.n_parameters()} parameters would need {size} rows"
+            if plan.size is None
+            else f"subset_size is {size}"
+        )
         warnings.warn(
-            f"A subset for {family.n_parameters()} parameters would need {size} rows and there are "
-            f"{moments.n_rows}: the ordinary bootstrap of all rows is done (method='bootstrap').",
+            f"{state} and there are {moments.n_rows}: the ordinary bootstrap of all rows is done "
+            "(method='bootstrap').",
             UserWarning,
             stacklevel=5,  # the caller of fit, which a decorator wraps
         )
@@ -187,7 +198,14 @@ def _subsets(workers, shards, plan, resampling) -> tuple[str, Shards, int]:
 
 def _whole_shards(workers, shards, plan, moments, seed, least) -> tuple[str, Shards, int]:
     """Shards, in random order, that are large enough to be subsets."""
-    odd = odd_shards(workers.map_shards, shards, moments)
+    sizes = [shard.n_rows if shards[[i]].total_weight > 0 else 0 for i, shard in enumerate(shards)]
+    usable = [i for i, size in enumerate(sizes) if size >= least]
+    if not usable:
+        raise ValueError(
+            f"No shard has the {least} rows that {plan.method!r} needs of a subset for this "
+            "mixture: use larger shards, or subsets='rows'."
+        )
+    odd = np.intersect1d(odd_shards(workers.map_shards, shards, moments), usable)
     if len(odd):
         listed = ", ".join(shards[int(i)].name for i in odd[:5])
         more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
@@ -196,13 +214,6 @@ def _whole_shards(workers, shards, plan, moments, seed, least) -> tuple[str, Sha
             f"{listed}{more}. Errors from them are wrong: use subsets='rows'.",
             UserWarning,
             stacklevel=6,  # the caller of fit, which a decorator wraps
-        )
-    sizes = [shard.n_rows if shards[[i]].total_weight > 0 else 0 for i, shard in enumerate(shards)]
-    usable = [i for i, size in enumerate(sizes) if size >= least]
-    if not usable:
-        raise ValueError(
-            f"No shard has the {least} rows that {plan.method!r} needs of a subset for this "
-            "mixture: use larger shards, or subsets='rows'."
         )
     order = np.random.default_rng([seed]).permutation(usable)
     wanted = MAX_SUBSETS if plan.n_subsets == "auto" else plan.n_subsets
