@@ -205,7 +205,13 @@ class Resampling:
 
 
 def resampled(
-    visit: Callable, resampling: Resampling, outline, subsets: list[int], n_resamples, only: bool
+    visit: Callable,
+    resampling: Resampling,
+    outline,
+    subsets: list[int],
+    n_resamples,
+    only: bool,
+    least: int = 0,
 ) -> list[Replicates]:
     """Resamples of some subsets, as many as asked for or until their standard errors settle.
 
@@ -221,8 +227,11 @@ def resampled(
     n_resamples : int or "auto"
     only : bool
         Whether there are no other subsets, over which errors would be averaged.
+    least : int
+        Resamples of a subset, at least, where their number is "auto".
     """
-    wanted = ROUND[only] if n_resamples == "auto" else n_resamples
+    enough = min(max(ROUND[only], least), MAX_RESAMPLES)
+    wanted = enough if n_resamples == "auto" else n_resamples
     optima: dict = dict.fromkeys(subsets)
     if outline is not None:
         expected = wanted + FURTHER[only] * (n_resamples == "auto")

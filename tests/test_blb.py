@@ -184,8 +184,22 @@ def test_intervals_of_anything():
     density = (0.4 * np.exp(-(x**2) / 2) + 0.6 * np.exp(-((x - 3) ** 2) / 2)) / np.sqrt(2 * np.pi)
     assert low.shape == high.shape == (8,)
     assert np.mean((low < density) & (density < high)) > 0.5
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        model.confidence_interval(lambda gmm: 0.0, confidence_level=95)
+    for level in (95, "95 %", np.nan):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            model.confidence_interval(lambda gmm: 0.0, confidence_level=level)
+
+
+def test_statistics_return_numbers_of_one_shape():
+    X = two_groups(2000)
+    model = BLBMixture(start(), method="bootstrap", random_state=0, n_resamples=40).fit(X)
+    ends = model.confidence_interval(lambda gmm: gmm.means_[0, 0] < gmm.means_[1, 0])
+    assert ends == (1.0, 1.0)
+    assert model.confidence_interval(lambda gmm: (0, 1))[0].tolist() == [0.0, 1.0]
+    for value in (None, "a", {"a": 1}, [1, [2]], 1j):
+        with pytest.raises(TypeError, match="must return a number or an array of numbers, got"):
+            model.confidence_interval(lambda gmm, value=value: value)
+    with pytest.raises(ValueError, match=r"of one shape .* got the shapes \(1,\), \(2,\)"):
+        model.confidence_interval(lambda gmm: np.ones(1 + (gmm.means_[0, 0] > model.means_[0, 0])))
 
 
 def test_intervals_of_probabilities():
@@ -281,6 +295,19 @@ def test_numbers_are_adapted():
     assert (model.n_resamples_ >= 40).all() and (model.n_resamples_ <= 200).all()
     assert model.subset_size_ == int(np.ceil(20_000**0.7))
     assert model.method_ == "blb"
+
+
+def test_there_are_enough_resamples_for_the_level():
+    X = np.random.default_rng(0).normal(size=(3000, 1))
+    model = BLBMixture(n_subsets=2, confidence_level=0.99, random_state=0).fit(X)
+    assert (model.n_resamples_ >= 199).all()
+    model = BLBMixture(n_subsets=2, n_resamples=60, random_state=0).fit(X)
+    model.confidence_interval(lambda gmm: gmm.means_, confidence_level=0.95)
+    with pytest.warns(UserWarning, match="of 0.99 needs 199 .* there are 60") as caught:
+        model.confidence_interval(lambda gmm: gmm.means_, confidence_level=0.99)
+    with pytest.warns(UserWarning, match="needs 199 resamples"):
+        model.predict_proba_interval(X[:2], 0.99)
+    assert caught[0].filename == __file__
 
 
 def test_few_rows_get_the_ordinary_bootstrap_with_a_warning():

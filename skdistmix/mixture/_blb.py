@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._bootstrap import FEWEST_ROWS, Resampling
 from .._compute import Workers
 from .._em import score_pass
+from .._intervals import fewest_draws
 from .._shards import is_dask, is_sharded
 from .._validation import validated_shards
 from ._base import BaseMixture
@@ -67,8 +68,9 @@ class BLBMixture(BaseMixture):
         "auto": until the standard errors settle, from four to ten. Of shards at most as many as
         there are.
     n_resamples : int or "auto", default="auto"
-        Resamples of a subset. "auto": until its standard errors settle, 40 at least, and 200 where
-        there is one subset only.
+        Resamples of a subset. "auto": until its standard errors settle, 40 at least, 200 where
+        there is one subset only, and as many as `confidence_level` needs (up to 1000). An interval
+        of 95 % needs 39 and one of 99 % 199: of fewer, ends are the outermost, and too near.
     confidence_level : float, default=0.95
         Of `confidence_intervals_`.
     n_jobs : int, optional
@@ -278,7 +280,8 @@ class BLBMixture(BaseMixture):
         Parameters
         ----------
         statistic : callable
-            Takes a fitted :class:`DistributedGMM` and returns a number or an array. It need not
+            Takes a :class:`DistributedGMM` with the parameters of a resample, without attributes of
+            a fit such as `bic_`, and returns a number or an array, always of one shape. It need not
             know of labels: a density at some points, a distance of two means, `score` of some rows.
         confidence_level : float, optional
             None: that of the estimator.
@@ -360,10 +363,22 @@ class BLBMixture(BaseMixture):
 
     def _level(self, confidence_level) -> float:
         check_is_fitted(self)
-        level = self.confidence_level if confidence_level is None else confidence_level
-        if not 0.0 < level < 1.0:
-            raise ValueError(f"confidence_level must be between 0 and 1, got {level}.")
-        return level
+        if confidence_level is None:
+            return self.confidence_level
+        if not (isinstance(confidence_level, Real) and 0.0 < confidence_level < 1.0):
+            raise ValueError(
+                f"confidence_level must be a number between 0 and 1, got {confidence_level!r}."
+            )
+        needed, there = fewest_draws(confidence_level), self._uncertainty.n_draws
+        if there < needed:
+            warnings.warn(
+                f"An interval of {confidence_level:.6g} needs {needed} resamples of a subset and "
+                f"there are {there}: its ends are the outermost, and too near. Fit with this "
+                f"confidence_level, or n_resamples={needed} or more.",
+                UserWarning,
+                stacklevel=3,
+            )
+        return confidence_level
 
     def _warn_of_failures(self, usable):
         n_run, n_failed = int(self.n_resamples_.sum()), self.alignment_failures_

@@ -10,7 +10,7 @@ import numpy as np
 from .._bootstrap import SUBSET_REMAINING, Replicates, Resampling, resampled
 from .._compute import Workers
 from .._fixed_points import Outline, ShardsMap
-from .._intervals import is_settled, spreads
+from .._intervals import fewest_draws, is_settled, spreads
 from .._sampling import RowSample, all_rows, disjoint_samples
 from .._shards import Shards, cut_rows
 from .._subsets import FEWEST_PER_PARAMETER, least_rows, odd_shards, smallest_exponent, subset_rows
@@ -34,6 +34,8 @@ class Plan:
     size : int or None
     whole_shards : bool
     n_subsets, n_resamples : int or "auto"
+    least : int
+        Resamples of a subset, at least, where their number is "auto".
     """
 
     method: str
@@ -42,6 +44,7 @@ class Plan:
     whole_shards: bool
     n_subsets: int | str
     n_resamples: int | str
+    least: int
 
     @classmethod
     def checked(cls, estimator, template, shards: Shards) -> Plan:
@@ -71,7 +74,7 @@ class Plan:
                 )
         return cls(
             estimator.method, estimator.subset_exponent, size, estimator.subsets == "shards",
-            estimator.n_subsets, estimator.n_resamples,
+            estimator.n_subsets, estimator.n_resamples, fewest_draws(estimator.confidence_level),
         )  # fmt: skip
 
 
@@ -118,7 +121,7 @@ def resample(workers: Workers, shards: Shards, plan: Plan, resampling: Resamplin
         resampling = replace(resampling, params=params)
 
     def of(which):
-        return resampled(visit, resampling, outline, which, plan.n_resamples, only)
+        return resampled(visit, resampling, outline, which, plan.n_resamples, only, plan.least)
 
     done = Outcome(method, size, resampling.params, [])
     if plan.n_subsets != "auto" or only:
