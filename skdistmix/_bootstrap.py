@@ -19,6 +19,7 @@ from ._shards import Shards
 from .families import Family
 
 __all__ = [
+    "FEWEST_ROWS",
     "SUBSET_REMAINING",
     "Optimum",
     "Replicates",
@@ -36,7 +37,7 @@ ROUND = {False: 40, True: 200}  # resamples at first, by whether there is one su
 FURTHER = {False: 20, True: 100}  # and after that
 MAX_RESAMPLES = 1000
 FEW_DRAWS = 10  # a row, for which it is faster to draw row numbers one by one
-FEWEST_ROWS = 2  # that a component must stand for in a subset
+FEWEST_ROWS = 2  # that a component must stand for in a subset, and on average in a resample
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,13 @@ class Resampling:
 
 
 def resampled(
-    visit: Callable, resampling: Resampling, outline, subsets: list[int], n_resamples, only: bool
+    visit: Callable,
+    resampling: Resampling,
+    outline,
+    subsets: list[int],
+    n_resamples,
+    only: bool,
+    least: int = 0,
 ) -> list[Replicates]:
     """Resamples of some subsets, as many as asked for or until their standard errors settle.
 
@@ -220,8 +227,11 @@ def resampled(
     n_resamples : int or "auto"
     only : bool
         Whether there are no other subsets, over which errors would be averaged.
+    least : int
+        Resamples of a subset, at least, where their number is "auto".
     """
-    wanted = ROUND[only] if n_resamples == "auto" else n_resamples
+    enough = min(max(ROUND[only], least), MAX_RESAMPLES)
+    wanted = enough if n_resamples == "auto" else n_resamples
     optima: dict = dict.fromkeys(subsets)
     if outline is not None:
         expected = wanted + FURTHER[only] * (n_resamples == "auto")

@@ -194,11 +194,14 @@ class Outline:
     matrix : ndarray of shape (n_coordinates, n_coordinates) or None
         See :func:`newton_matrix`.
     scale : ndarray of shape (n_coordinates,)
-        Standard errors of the coordinates, or less.
+        Standard errors of the coordinates, far too large where the matrix is nearly singular.
+    unit : ndarray of shape (n_coordinates,)
+        Sizes of the first steps of EM for other weights, which are less than standard errors.
     """
 
     matrix: np.ndarray | None
     scale: np.ndarray
+    unit: np.ndarray
 
     def fixed_points(self, em_map: EMMap, weights, start, remaining=REMAINING) -> tuple:
         """Where EM leads from a start, for each of several row weights.
@@ -209,7 +212,8 @@ class Outline:
         weights : ndarray of shape (n_points, n_rows)
         start : ndarray of shape (n_coordinates,)
         remaining : float
-            Largest change of a coordinate still to come, in units of `scale`.
+            Largest change of a coordinate still to come, in units of `scale`. Where chords do not
+            lead to an end the matrix is not to be trusted, nor is `scale`: then in units of `unit`.
 
         Returns
         -------
@@ -228,7 +232,7 @@ class Outline:
                 images, objectives = em_map(x[None], own)
                 return images[0], objectives[0]
 
-            points[i] = by_em_steps(image_of, start, self.scale, remaining)
+            points[i] = by_em_steps(image_of, start, self.unit, remaining)
         return points, n_steps
 
 
@@ -254,7 +258,7 @@ def outlined(em_map: EMMap, x: np.ndarray, base: np.ndarray, trials: np.ndarray)
     unit = np.maximum(_root_mean_square(moves), rounding)
     matrix = newton_matrix(em_map, x, base, unit)
     spread = unit if matrix is None else _root_mean_square(moves @ matrix.T)
-    return Outline(matrix, np.maximum(spread, rounding))
+    return Outline(matrix, np.maximum(spread, rounding), unit)
 
 
 def _root_mean_square(values) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["EPSILON", "bounds", "is_settled", "quantiles", "spreads"]
+__all__ = ["EPSILON", "bounds", "fewest_draws", "is_settled", "quantiles", "spreads"]
 
 EPSILON = 0.05  # mean relative change below which values have settled
 
@@ -20,6 +20,11 @@ def quantiles(values: np.ndarray, level: float) -> np.ndarray:
     """
     tail = (1.0 - level) / 2
     return np.quantile(values, [tail, 1.0 - tail], axis=0, method="weibull")
+
+
+def fewest_draws(level: float) -> int:
+    """Draws of which the outermost are the ends of an interval; with fewer, ends are too near."""
+    return int(np.ceil(2.0 / (1.0 - level) - 1e-9)) - 1
 
 
 def spreads(values: np.ndarray) -> np.ndarray:

@@ -135,6 +135,14 @@ def test_the_point_is_the_exact_optimum():
     assert model.sample(3)[0].shape == (3, 1)
 
 
+def test_the_point_is_exact_where_a_subset_says_little():
+    """There the Jacobian of EM is nearly singular, and standard errors read from it are huge."""
+    X = two_groups(20_000, distance=1.5)
+    gmm = DistributedGMM(2, max_iter=5000, acceleration="squarem", n_init=3)
+    model = BLBMixture(gmm, n_subsets=1, n_resamples=2, random_state=0).fit(X)
+    assert model.estimator_.standard_errors(X).distance < 0.02
+
+
 def test_intervals_are_valid_where_they_meet_a_boundary():
     rng = np.random.default_rng(0)
     X = np.concatenate([rng.normal(size=(900, 2)), rng.normal(9, 1, size=(12, 2))])
@@ -176,8 +184,22 @@ def test_intervals_of_anything():
     density = (0.4 * np.exp(-(x**2) / 2) + 0.6 * np.exp(-((x - 3) ** 2) / 2)) / np.sqrt(2 * np.pi)
     assert low.shape == high.shape == (8,)
     assert np.mean((low < density) & (density < high)) > 0.5
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        model.confidence_interval(lambda gmm: 0.0, confidence_level=95)
+    for level in (95, "95 %", np.nan):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            model.confidence_interval(lambda gmm: 0.0, confidence_level=level)
+
+
+def test_statistics_return_numbers_of_one_shape():
+    X = two_groups(2000)
+    model = BLBMixture(start(), method="bootstrap", random_state=0, n_resamples=40).fit(X)
+    ends = model.confidence_interval(lambda gmm: gmm.means_[0, 0] < gmm.means_[1, 0])
+    assert ends == (1.0, 1.0)
+    assert model.confidence_interval(lambda gmm: (0, 1))[0].tolist() == [0.0, 1.0]
+    for value in (None, "a", {"a": 1}, [1, [2]], 1j):
+        with pytest.raises(TypeError, match="must return a number or an array of numbers, got"):
+            model.confidence_interval(lambda gmm, value=value: value)
+    with pytest.raises(ValueError, match=r"of one shape .* got the shapes \(1,\), \(2,\)"):
+        model.confidence_interval(lambda gmm: np.ones(1 + (gmm.means_[0, 0] > model.means_[0, 0])))
 
 
 def test_intervals_of_probabilities():
@@ -275,6 +297,19 @@ def test_numbers_are_adapted():
     assert model.method_ == "blb"
 
 
+def test_there_are_enough_resamples_for_the_level():
+    X = np.random.default_rng(0).normal(size=(3000, 1))
+    model = BLBMixture(n_subsets=2, confidence_level=0.99, random_state=0).fit(X)
+    assert (model.n_resamples_ >= 199).all()
+    model = BLBMixture(n_subsets=2, n_resamples=60, random_state=0).fit(X)
+    model.confidence_interval(lambda gmm: gmm.means_, confidence_level=0.95)
+    with pytest.warns(UserWarning, match="of 0.99 needs 199 .* there are 60") as caught:
+        model.confidence_interval(lambda gmm: gmm.means_, confidence_level=0.99)
+    with pytest.warns(UserWarning, match="needs 199 resamples"):
+        model.predict_proba_interval(X[:2], 0.99)
+    assert caught[0].filename == __file__
+
+
 def test_few_rows_get_the_ordinary_bootstrap_with_a_warning():
     X = two_groups(150)
     with pytest.warns(UserWarning, match="ordinary bootstrap") as caught:
@@ -283,6 +318,8 @@ def test_few_rows_get_the_ordinary_bootstrap_with_a_warning():
     assert model.method_ == "bootstrap" and model.n_subsets_ == 1
     same = BLBMixture(start(), random_state=0, n_resamples=20, method="bootstrap").fit(X)
     assert_same(model, same)
+    with pytest.warns(UserWarning, match="subset_size is 200 and there are 150: the ordinary"):
+        BLBMixture(start(), subset_size=200, n_resamples=20).fit(X)
 
 
 def test_shards_may_be_the_subsets():
@@ -298,6 +335,8 @@ def test_shards_may_be_the_subsets():
     with pytest.warns(UserWarning, match="random pieces of the rows: shard 0") as caught:
         BLBMixture(start(), n_subsets=2, **options).fit(np.array_split(np.sort(X, axis=0), 2))
     assert caught[0].filename == __file__
+    # Those that are too small to be subsets need not look like the rest.
+    BLBMixture(start(), **options).fit([*parts, np.full((3, 1), 8.0)])
     with pytest.raises(ValueError, match="No shard has"):
         BLBMixture(start(), **options).fit(np.array_split(X, 200))
 
@@ -346,6 +385,16 @@ def test_parameters_are_checked(options):
 def test_a_subset_that_is_too_small_is_refused_with_what_works():
     with pytest.raises(ValueError, match=r"subset_size=20 .* at least 50 rows, .*exponent=0.43"):
         BLBMixture(start(), subset_size=20).fit(two_groups(10_000))
+
+    with pytest.raises(ValueError, match="50 are needed, and there are 40: use method='boot"):
+        BLBMixture(start(), subset_size=20).fit(two_groups(40))
+
+
+def test_weights_that_sum_to_few_rows_are_refused():
+    """A resample of one row has one value, and errors would come from reg_covar."""
+    X = two_groups(1000)
+    with pytest.raises(ValueError, match=r"stand for 1 rows, .* 2 component.*frequencies"):
+        BLBMixture(start()).fit(X, sample_weight=np.full(len(X), 1 / len(X)))
 
 
 def test_a_fit_that_did_not_converge_is_refused():

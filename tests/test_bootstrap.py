@@ -1,10 +1,12 @@
 """Resamples: their weights, subsets of rows, which fits count, and when there are enough."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from conftest import CutIn, make_blobs
 
-from skdistmix import DistributedGMM
+from skdistmix import BLBMixture, DistributedGMM
 from skdistmix._bootstrap import (
     Replicates,
     Resampling,
@@ -14,7 +16,7 @@ from skdistmix._bootstrap import (
 )
 from skdistmix._compute import Workers
 from skdistmix._em import first_pass
-from skdistmix._intervals import bounds, is_settled, quantiles
+from skdistmix._intervals import bounds, fewest_draws, is_settled, quantiles
 from skdistmix._sampling import all_rows, disjoint_samples
 from skdistmix._shards import as_shards, cut_rows
 from skdistmix._subsets import least_rows, odd_shards, smallest_exponent, subset_rows
@@ -153,6 +155,13 @@ def test_quantiles_of_few_draws_hold_the_level():
     )
 
 
+def test_fewest_draws_have_the_ends_among_them():
+    assert [fewest_draws(level) for level in (0.5, 0.9, 0.95, 0.99)] == [3, 19, 39, 199]
+    draws = np.arange(39.0)
+    np.testing.assert_allclose(quantiles(draws, 0.95), [0, 38], atol=1e-9)
+    assert quantiles(np.arange(40.0), 0.95)[0] > 0
+
+
 def test_values_settle_when_all_of_the_window_are_near_the_last():
     path = [np.array([1.0 + 0.5**i, 2.0]) for i in range(12)]
     settled = [is_settled(path[: i + 1], 3) for i in range(len(path))]
@@ -238,3 +247,24 @@ def test_a_poor_mixture_has_failures_and_no_wild_errors():
     assert 0 < found.n_failed < 30
     params = plan.family.params_of_coordinates(found.points, plan.params)
     assert params.means.std(axis=0).max() < 2 * np.ptp(X)
+
+
+# ------------------------------------------------------------------ memory
+
+
+def test_rows_of_a_memmap_are_not_held(tmp_path):
+    n_rows = 2_000_000
+    X = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", shape=(n_rows, 5))
+    rng = np.random.default_rng(0)
+    for first in range(0, n_rows, 100_000):
+        X[first : first + 100_000] = rng.normal(size=(100_000, 5))
+    X.flush()
+    rows = np.load(tmp_path / "X.npy", mmap_mode="r")
+    tracemalloc.start()
+    try:
+        model = BLBMixture(n_subsets=2, n_resamples=8, n_jobs=2, random_state=0).fit(rows)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert model.method_ == "blb"
+    assert peak < X.nbytes / 2  # two subsets of 25,720 rows, and the weights of their resamples

@@ -120,7 +120,7 @@ def test_both_ways_lead_to_the_fixed_point_of_plain_em(covariance_type, options,
     assert (np.abs(chords - exact) / outline.scale).max() < 0.02
     tight, _ = outline.fixed_points(em, weights, x, 1e-8)
     np.testing.assert_allclose(tight, exact, atol=1e-8)
-    iterated, _ = Outline(None, outline.scale).fixed_points(em, weights, x)
+    iterated, _ = Outline(None, outline.scale, outline.unit).fixed_points(em, weights, x)
     assert (np.abs(iterated - exact) / outline.scale).max() < 0.03
 
 
@@ -130,7 +130,7 @@ def test_where_chords_do_not_shrink_em_is_iterated():
     base, weights = resamples(len(X), 1000, 3)
     x = by_plain_em(em, x, base)
     outline = outlined(em, x, base, weights)
-    wrong = Outline(40 * np.eye(len(x)), outline.scale)
+    wrong = Outline(40 * np.eye(len(x)), outline.scale, outline.unit)
     assert np.isnan(by_chords(em, weights, x, wrong.matrix, wrong.scale)[0]).any()
     points, n_steps = wrong.fixed_points(em, weights, x)
     assert n_steps == np.inf

@@ -11,9 +11,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .._bootstrap import Resampling
+from .._bootstrap import FEWEST_ROWS, Resampling
 from .._compute import Workers
 from .._em import score_pass
+from .._intervals import fewest_draws
 from .._row_values import any_dask, seen_shards
 from .._shards import is_sharded
 from .._validation import validated_shards
@@ -59,16 +60,18 @@ class BLBMixture(BaseMixture):
         component has 80 for each of its parameters if that is more: with fewer, errors are too
         large. Where that is all rows, ``method="bootstrap"`` is used, with a warning.
     subset_size : int, optional
-        Rows of a subset, in place of that rule.
+        Rows of a subset, in place of that rule. Neither concerns ``subsets="shards"``.
     subsets : {"rows", "shards"}, default="rows"
         Random rows of all shards, which are sent to where resamples are fitted; or whole shards,
         whose rows stay where they are, if shards are random pieces of the rows (a warning names
         those that do not look so).
     n_subsets : int or "auto", default="auto"
-        "auto": until the standard errors settle, from four to ten.
+        "auto": until the standard errors settle, from four to ten. Of shards at most as many as
+        there are.
     n_resamples : int or "auto", default="auto"
-        Resamples of a subset. "auto": until its standard errors settle, 40 at least, and 200 where
-        there is one subset only.
+        Resamples of a subset. "auto": until its standard errors settle, 40 at least, 200 where
+        there is one subset only, and as many as `confidence_level` needs (up to 1000). An interval
+        of 95 % needs 39 and one of 99 % 199: of fewer, ends are the outermost, and too near.
     confidence_level : float, default=0.95
         Of `confidence_intervals_`.
     n_jobs : int, optional
@@ -214,8 +217,8 @@ class BLBMixture(BaseMixture):
         Raises
         ------
         ValueError
-            If the fit to all rows did not converge, `subset_size` is too small, or hardly a
-            resample could be fitted.
+            If the fit to all rows did not converge, weights sum to less than two rows a component,
+            `subset_size` is too small, or hardly a resample could be fitted.
         """
         shards = validated_shards(self, X, reset=True, min_rows=2).with_weights(sample_weight)
         rng = check_random_state(self.random_state)
@@ -232,6 +235,7 @@ class BLBMixture(BaseMixture):
                 f"still to gain: {model.convergence_gap_:.3g}."
             )
         family = model._family(shards.n_features).prepare(model._moments)
+        _check_weight(model._moments.weight, family.n_components)
         scheme = {"weighted": "dirichlet", "parametric": "parametric"}.get(self.method)
         resampling = Resampling(
             family, model._fitted_params(), model._moments.weight, scheme or "multinomial", seed
@@ -277,7 +281,8 @@ class BLBMixture(BaseMixture):
         Parameters
         ----------
         statistic : callable
-            Takes a fitted :class:`DistributedGMM` and returns a number or an array. It need not
+            Takes a :class:`DistributedGMM` with the parameters of a resample, without attributes of
+            a fit such as `bic_`, and returns a number or an array, always of one shape. It need not
             know of labels: a density at some points, a distance of two means, `score` of some rows.
         confidence_level : float, optional
             None: that of the estimator.
@@ -359,10 +364,22 @@ class BLBMixture(BaseMixture):
 
     def _level(self, confidence_level) -> float:
         check_is_fitted(self)
-        level = self.confidence_level if confidence_level is None else confidence_level
-        if not 0.0 < level < 1.0:
-            raise ValueError(f"confidence_level must be between 0 and 1, got {level}.")
-        return level
+        if confidence_level is None:
+            return self.confidence_level
+        if not (isinstance(confidence_level, Real) and 0.0 < confidence_level < 1.0):
+            raise ValueError(
+                f"confidence_level must be a number between 0 and 1, got {confidence_level!r}."
+            )
+        needed, there = fewest_draws(confidence_level), self._uncertainty.n_draws
+        if there < needed:
+            warnings.warn(
+                f"An interval of {confidence_level:.6g} needs {needed} resamples of a subset and "
+                f"there are {there}: its ends are the outermost, and too near. Fit with this "
+                f"confidence_level, or n_resamples={needed} or more.",
+                UserWarning,
+                stacklevel=3,
+            )
+        return confidence_level
 
     def _warn_of_failures(self, usable):
         n_run, n_failed = int(self.n_resamples_.sum()), self.alignment_failures_
@@ -382,3 +399,14 @@ class BLBMixture(BaseMixture):
                 UserWarning,
                 stacklevel=4,  # the caller of fit, which a decorator wraps
             )
+
+
+def _check_weight(weight: float, n_components: int) -> None:
+    """Refuse resamples of so few rows that only reg_covar holds their covariances."""
+    if weight < FEWEST_ROWS * n_components:
+        raise ValueError(
+            f"The rows and their weights stand for {weight:.6g} rows, which are too few to be "
+            f"resampled for {n_components} component(s): weights are frequencies, whose sum is the "
+            "number of rows. Weights that were scaled to sum to one may be multiplied by that "
+            "number."
+        )

@@ -10,7 +10,7 @@ import numpy as np
 from .._bootstrap import SUBSET_REMAINING, Replicates, Resampling, resampled
 from .._compute import Workers
 from .._fixed_points import Outline, ShardsMap
-from .._intervals import is_settled, spreads
+from .._intervals import fewest_draws, is_settled, spreads
 from .._sampling import RowSample, all_rows, disjoint_samples
 from .._shards import Shards, cut_rows
 from .._subsets import FEWEST_PER_PARAMETER, least_rows, odd_shards, smallest_exponent, subset_rows
@@ -34,6 +34,8 @@ class Plan:
     size : int or None
     whole_shards : bool
     n_subsets, n_resamples : int or "auto"
+    least : int
+        Resamples of a subset, at least, where their number is "auto".
     """
 
     method: str
@@ -42,6 +44,7 @@ class Plan:
     whole_shards: bool
     n_subsets: int | str
     n_resamples: int | str
+    least: int
 
     @classmethod
     def checked(cls, estimator, template, shards: Shards) -> Plan:
@@ -59,13 +62,19 @@ class Plan:
             least = least_rows(n_parameters, K, 1 / K, FEWEST_PER_PARAMETER)
             if size < least:
                 exponent = smallest_exponent(shards.n_rows, least)
+                remedy = (
+                    f"use at least {least} rows, or subset_exponent={exponent:.2f} or more in its "
+                    "place"
+                    if exponent < 1
+                    else f"{least} are needed, and there are {shards.n_rows}: use "
+                    "method='bootstrap'"
+                )
                 raise ValueError(
-                    f"subset_size={size} is too small for {n_parameters} parameters: use at least "
-                    f"{least} rows, or subset_exponent={exponent:.2f} or more in its place."
+                    f"subset_size={size} is too small for {n_parameters} parameters: {remedy}."
                 )
         return cls(
             estimator.method, estimator.subset_exponent, size, estimator.subsets == "shards",
-            estimator.n_subsets, estimator.n_resamples,
+            estimator.n_subsets, estimator.n_resamples, fewest_draws(estimator.confidence_level),
         )  # fmt: skip
 
 
@@ -112,7 +121,7 @@ def resample(workers: Workers, shards: Shards, plan: Plan, resampling: Resamplin
         resampling = replace(resampling, params=params)
 
     def of(which):
-        return resampled(visit, resampling, outline, which, plan.n_resamples, only)
+        return resampled(visit, resampling, outline, which, plan.n_resamples, only, plan.least)
 
     done = Outcome(method, size, resampling.params, [])
     if plan.n_subsets != "auto" or only:
@@ -174,9 +183,14 @@ def _subsets(workers, shards, plan, resampling) -> tuple[str, Shards, int]:
                 workers.map_reduce, shards, moments, size, wanted, resampling.seed
             )
             return plan.method, _as_shards(drawn), size
+        state = (
+            f"A subset for {family.n_parameters()} parameters would need {size} rows"
+            if plan.size is None
+            else f"subset_size is {size}"
+        )
         warnings.warn(
-            f"A subset for {family.n_parameters()} parameters would need {size} rows and there are "
-            f"{moments.n_rows}: the ordinary bootstrap of all rows is done (method='bootstrap').",
+            f"{state} and there are {moments.n_rows}: the ordinary bootstrap of all rows is done "
+            "(method='bootstrap').",
             UserWarning,
             stacklevel=5,  # the caller of fit, which a decorator wraps
         )
@@ -187,7 +201,14 @@ def _subsets(workers, shards, plan, resampling) -> tuple[str, Shards, int]:
 
 def _whole_shards(workers, shards, plan, moments, seed, least) -> tuple[str, Shards, int]:
     """Shards, in random order, that are large enough to be subsets."""
-    odd = odd_shards(workers.map_shards, shards, moments)
+    sizes = [shard.n_rows if shards[[i]].total_weight > 0 else 0 for i, shard in enumerate(shards)]
+    usable = [i for i, size in enumerate(sizes) if size >= least]
+    if not usable:
+        raise ValueError(
+            f"No shard has the {least} rows that {plan.method!r} needs of a subset for this "
+            "mixture: use larger shards, or subsets='rows'."
+        )
+    odd = np.intersect1d(odd_shards(workers.map_shards, shards, moments), usable)
     if len(odd):
         listed = ", ".join(shards[int(i)].name for i in odd[:5])
         more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
@@ -196,13 +217,6 @@ def _whole_shards(workers, shards, plan, moments, seed, least) -> tuple[str, Sha
             f"{listed}{more}. Errors from them are wrong: use subsets='rows'.",
             UserWarning,
             stacklevel=6,  # the caller of fit, which a decorator wraps
-        )
-    sizes = [shard.n_rows if shards[[i]].total_weight > 0 else 0 for i, shard in enumerate(shards)]
-    usable = [i for i, size in enumerate(sizes) if size >= least]
-    if not usable:
-        raise ValueError(
-            f"No shard has the {least} rows that {plan.method!r} needs of a subset for this "
-            "mixture: use larger shards, or subsets='rows'."
         )
     order = np.random.default_rng([seed]).permutation(usable)
     wanted = MAX_SUBSETS if plan.n_subsets == "auto" else plan.n_subsets

@@ -42,6 +42,11 @@ class Uncertainty:
     found: Sequence[Replicates]
 
     @property
+    def n_draws(self) -> int:
+        """Resamples of the subset that has the fewest."""
+        return min(len(replicates.points) for replicates in self.found)
+
+    @property
     def reflected(self) -> list[list]:
         """Parameters that the truth may have, a list for each subset."""
         at = self.family.coordinates(self.params)
@@ -66,11 +71,14 @@ class Uncertainty:
 
     def interval(self, statistic: Callable, level: float) -> np.ndarray:
         """Ends of the interval of ``statistic(params)``, shape (2, ...)."""
-        draws = [
-            np.array([np.asarray(statistic(params), dtype=np.float64) for params in some])
-            for some in self.reflected
-        ]
-        return bounds(draws, level)
+        draws = [[_numbers(statistic(params)) for params in some] for some in self.reflected]
+        shapes = sorted({value.shape for some in draws for value in some})
+        if len(shapes) > 1:
+            raise ValueError(
+                "statistic must return arrays of one shape for all mixtures, got the shapes "
+                f"{', '.join(map(str, shapes[:3]))}."
+            )
+        return bounds([np.array(some) for some in draws], level)
 
     def probability_bounds(self, level: float, n_features: int, columns) -> ProbabilityBounds:
         """The function of blocks that gives the ends of intervals of posterior probabilities."""
@@ -121,6 +129,17 @@ class ProbabilityBounds:
 
 def _posteriors(log_joint: np.ndarray) -> np.ndarray:
     return np.exp(log_joint - logsumexp0(log_joint)).T
+
+
+def _numbers(value) -> np.ndarray:
+    """What a statistic returned, as an array."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # a ragged list
+        array = np.empty(0, dtype=object)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"statistic must return a number or an array of numbers, got {value!r:.50}")
+    return array.astype(np.float64)
 
 
 def _arrays(params: list) -> dict[str, np.ndarray]:
