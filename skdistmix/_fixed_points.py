@@ -37,7 +37,7 @@ MAX_CHORDS = 20
 # Steps that do not shrink by this factor: it is left to EM. Two steps tell little of the rate at
 # which they shrink, so twice of what they show is counted on, and a fifth at least.
 SLOW_CHORDS = 0.5
-MAX_EM_STEPS = 20_000
+MAX_EM_STEPS = 5_000
 PLAIN_STEPS = 10  # of EM that must confirm that little remains: their fast parts die out
 SETS_AT_ONCE = 96  # components of all parameter sets that are evaluated together
 MAX_COORDINATES = 1500  # beyond, a Jacobian costs more passes than it saves

@@ -139,7 +139,9 @@ def test_the_point_is_exact_where_a_subset_says_little():
     """There the Jacobian of EM is nearly singular, and standard errors read from it are huge."""
     X = two_groups(20_000, distance=1.5)
     gmm = DistributedGMM(2, max_iter=5000, acceleration="squarem", n_init=3)
-    model = BLBMixture(gmm, n_subsets=1, n_resamples=2, random_state=0).fit(X)
+    model = BLBMixture(gmm, subset_size=1025, n_subsets=1, n_resamples=2, random_state=0)
+    with pytest.warns(UserWarning, match="do not tell them apart"):
+        model.fit(X)
     assert model.estimator_.standard_errors(X).distance < 0.02
 
 
@@ -380,6 +382,18 @@ def test_names_of_columns_are_kept():
 def test_parameters_are_checked(options):
     with pytest.raises(ValueError, match=f"The '{next(iter(options))}' parameter of BLBMixture"):
         BLBMixture(**options).fit(two_groups(100))
+
+
+def test_subsets_grow_where_components_overlap():
+    X = two_groups(20_000, distance=1.8)
+    model = BLBMixture(start(1.8), n_resamples=40, random_state=0).fit(X)
+    information = model.estimator_.standard_errors(X)
+    assert 2 * 20_000**0.7 < model.subset_size_ < 20_000
+    ratio = flat(model.standard_errors_) / flat(information)
+    assert 0.6 < ratio.min() and ratio.max() < 1.5  # 0.2 to 0.6 in subsets of n**0.7 rows
+    few = BLBMixture(start(1.8), subset_size=1000, n_subsets=1, n_resamples=2, random_state=0)
+    with pytest.warns(UserWarning, match=r"do not tell them apart, .* subsets of \d+ rows"):
+        few.fit(X)
 
 
 def test_a_subset_that_is_too_small_is_refused_with_what_works():

@@ -22,10 +22,11 @@ from sklearn.utils.validation import check_is_fitted
 from .._compute import Workers
 from .._em import first_pass
 from .._landmarks import LandmarkSample
+from .._row_values import mapped, row_values
 from .._shards import Shard, is_sharded
 from .._spectral import SpectralDraw, first_of_the_smallest, spectral_draw
 from .._validation import validated_shards
-from ._rows import RowFunction, in_the_form_of, mapped
+from ._rows import RowFunction
 
 __all__ = ["LandmarkSpectralClustering"]
 
@@ -204,8 +205,8 @@ class LandmarkSpectralClustering(
                 draws.append(spectral_draw(*work, shards, sample, *numbers, seed))
                 if self.verbose:
                     print(f"Draw {i} of landmarks, inertia {draws[-1].inertia:.6f}")
-            self._store(draws)
-            labels = mapped(self._function("predict"), rows, workers)
+        self._store(draws)
+        labels = mapped(self._function("predict"), rows, self.n_jobs)
         self.labels_ = labels if is_sharded(X) else labels[0]
         n_found = len(set().union(*(np.unique(some).tolist() for some in labels)))
         if n_found < self.n_clusters:
@@ -255,7 +256,7 @@ class LandmarkSpectralClustering(
             If columns are not those seen in `fit`, or rows contain NaN or infinity.
         """
         check_is_fitted(self)
-        return in_the_form_of(X, self, self._function("predict"))
+        return row_values(self, X, self._function("predict"), self.n_jobs)
 
     def transform(self, X):
         """The spectral embedding of each row, of length 1.
@@ -277,7 +278,7 @@ class LandmarkSpectralClustering(
             If columns are not those seen in `fit`, or rows contain NaN or infinity.
         """
         check_is_fitted(self)
-        values = in_the_form_of(X, self, self._function("transform"))
+        values = row_values(self, X, self._function("transform"), self.n_jobs)
         if isinstance(X, (list, tuple)) and is_sharded(X):
             return [self._contained(some, rows) for some, rows in zip(values, X, strict=True)]
         return self._contained(values, X)

@@ -1,18 +1,13 @@
-"""Functions of rows over every form of input: arrays in, arrays out, shard by shard."""
+"""A function of rows, as it is mapped over them."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from .._compute import Workers, lazy_rows
-from .._shards import is_dask, is_sharded
-from .._validation import validated_columns, validated_shards
-
-__all__ = ["RowFunction", "in_the_form_of", "mapped"]
+__all__ = ["RowFunction"]
 
 
 @dataclass(frozen=True)
@@ -35,37 +30,3 @@ class RowFunction:
                 f"{self.n_features} features."
             )
         return self.function(block.X)
-
-
-def mapped(function: RowFunction, shards, workers: Workers) -> list:
-    """One array a shard."""
-    results = workers.map_rows(function, shards, function.block_rows, check=True)
-    return [
-        shard.returned(function.empty) if values is None else values
-        for shard, values in zip(shards, results)
-    ]
-
-
-def in_the_form_of(X, estimator, function: RowFunction):
-    """What the function gives for all rows: an array for an array, otherwise one a shard.
-
-    A list for a list or Shards, a generator for a path or glob, and for Dask something lazy.
-    """
-    if is_dask(X):
-        validated_columns(estimator, X)
-        return lazy_rows(X, function)
-    if isinstance(X, (list, tuple)) and any(is_dask(x) for x in X):
-        return [in_the_form_of(x, estimator, function) for x in X]
-    shards = validated_shards(estimator, X, reset=False, min_rows=0 if is_sharded(X) else 1)
-    if isinstance(X, (str, os.PathLike)):
-        return _one_by_one(function, shards, estimator.n_jobs)
-    with Workers(estimator.n_jobs) as workers:
-        results = mapped(function, shards, workers)
-    return results if is_sharded(X) else results[0]
-
-
-def _one_by_one(function, shards, n_jobs):
-    for i in range(len(shards)):
-        with Workers(n_jobs) as workers:
-            values = mapped(function, shards[i : i + 1], workers)
-        yield values[0]

@@ -58,7 +58,8 @@ class BLBMixture(BaseMixture):
     subset_exponent : float, default=0.7
         Subsets have about ``n_rows ** subset_exponent`` rows, or so many that the smallest
         component has 80 for each of its parameters if that is more: with fewer, errors are too
-        large. Where that is all rows, ``method="bootstrap"`` is used, with a warning.
+        large. Where components overlap, so many that they can still be told apart. Where that is
+        all rows, ``method="bootstrap"`` is used, with a warning.
     subset_size : int, optional
         Rows of a subset, in place of that rule. Neither concerns ``subsets="shards"``.
     subsets : {"rows", "shards"}, default="rows"

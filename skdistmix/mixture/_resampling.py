@@ -13,7 +13,14 @@ from .._fixed_points import Outline, ShardsMap
 from .._intervals import fewest_draws, is_settled, spreads
 from .._sampling import RowSample, all_rows, disjoint_samples
 from .._shards import Shards, cut_rows
-from .._subsets import FEWEST_PER_PARAMETER, least_rows, odd_shards, smallest_exponent, subset_rows
+from .._subsets import (
+    FEWEST_PER_PARAMETER,
+    least_rows,
+    odd_shards,
+    overlap_rows,
+    smallest_exponent,
+    subset_rows,
+)
 
 __all__ = ["Outcome", "Plan", "resample"]
 
@@ -171,11 +178,15 @@ def _subsets(workers, shards, plan, resampling) -> tuple[str, Shards, int]:
     if plan.method == "blb":
         K, smallest = family.n_components, resampling.params.weights.min()
         least = least_rows(family.n_parameters(), K, smallest)
+        apart = overlap_rows(workers.map_reduce, shards, family, resampling.params, resampling.seed)
         if plan.whole_shards:  # of sizes that somebody chose
             least = least_rows(family.n_parameters(), K, smallest, FEWEST_PER_PARAMETER)
-            return _whole_shards(workers, shards, plan, moments, resampling.seed, least)
-        size = plan.size or subset_rows(moments.n_rows, plan.exponent, least)
+            found = _whole_shards(workers, shards, plan, moments, resampling.seed, least)
+            _warn_of_overlap(found[-1], apart)
+            return found
+        size = plan.size or subset_rows(moments.n_rows, plan.exponent, max(least, apart))
         if size < moments.n_rows:
+            _warn_of_overlap(size, apart)
             wanted = plan.n_subsets
             if wanted == "auto":
                 wanted = max(min(MAX_SUBSETS, moments.n_rows // size), 1)
@@ -197,6 +208,17 @@ def _subsets(workers, shards, plan, resampling) -> tuple[str, Shards, int]:
     everything = all_rows(workers.map_reduce, shards)
     method = "bootstrap" if plan.method == "blb" else plan.method
     return method, _as_shards([everything]), moments.n_rows
+
+
+def _warn_of_overlap(size: int, least: int) -> None:
+    if size < least:
+        warnings.warn(
+            f"Components overlap so much that subsets of {size} rows do not tell them apart, and "
+            f"errors from them may be several times too small: use subsets of {least} rows or more "
+            "(subset_size), method='bootstrap', or fewer components.",
+            UserWarning,
+            stacklevel=6,  # the caller of fit, which a decorator wraps
+        )
 
 
 def _whole_shards(workers, shards, plan, moments, seed, least) -> tuple[str, Shards, int]:
