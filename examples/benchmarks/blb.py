@@ -12,8 +12,13 @@ Table "cost": seconds against the ordinary bootstrap of all rows with 200 resamp
 convergence. The bootstrap is run with two numbers of resamples and extended linearly. "beside the
 fit" leaves out the fit to all rows, which both need.
 
-    python examples/benchmarks/blb.py [--quick] [--only coverage|cost] [--seeds 500]
-        [--first-seed 0] [--columns 2] [--results blb.jsonl] [--rows 1000000]
+Table "mclust": Old Faithful's eruptions (272 rows; --faithful FILE.csv, whose last two columns are
+durations and waiting times), two components: standard errors over those of R's mclust 6.0.0,
+MclustBootstrap with nboot = 999.
+
+    python examples/benchmarks/blb.py [--quick] [--only coverage|cost|mclust] [--seeds 500]
+        [--first-seed 0] [--columns 2] [--faithful faithful.csv] [--results blb.jsonl]
+        [--rows 1000000]
 """
 
 import json
@@ -34,6 +39,14 @@ TRIANGLE = np.array([[0.0, 0.0], [3.0, 0.0], [1.5, 1.5 * np.sqrt(3)]])
 BLOCKS = ("weights", "means", "covariances")
 MIXTURE = {"max_iter": 5000, "acceleration": "squarem"}
 BOOTSTRAPS = (8, 32)  # resamples that are timed
+MCLUST = {  # standard errors of model VVV, the larger component first
+    "weights": [0.0303298, 0.0303298],
+    "means": [[0.0327991, 0.4567282], [0.0287384, 0.5873194]],
+    "covariances": [
+        [[0.0197315, 0.2637714], [0.2637714, 4.2658611]],
+        [[0.0141397, 0.1701434], [0.1701434, 4.2735762]],
+    ],
+}
 
 
 def truth(d):
@@ -121,9 +134,27 @@ def cost(n_rows, d=5, K=5):
         )
 
 
+def against_mclust(path):
+    X = np.loadtxt(path, delimiter=",", skiprows=1)[:, -2:]
+    gmm = DistributedGMM(2, reg_covar=0, **MIXTURE)
+    print("\n| method | weights | means | covariances | failed |\n|---|---|---|---|---|")
+    for method, options in {
+        "bootstrap": {"n_resamples": 999},
+        "weighted": {"n_resamples": 999},
+        "parametric": {"n_resamples": 999},
+        "blb": {"subset_size": len(X) // 2, "n_subsets": 10, "n_resamples": 200},
+    }.items():
+        model = BLBMixture(gmm, method=method, random_state=0, **options).fit(X)
+        order = np.argsort(-model.weights_)
+        ratios = [model.standard_errors_[b][order] / np.array(MCLUST[b]) for b in BLOCKS]
+        shown = " | ".join(f"{r.min():.3f} to {r.max():.3f}" for r in ratios)
+        print(f"| {method} | {shown} | {model.alignment_failures_} |", flush=True)
+
+
 def main():
     args = parsed(
-        __doc__, rows=1_000_000, seeds=500, quick=(50_000, 3), only="all", columns=0, results=""
+        __doc__, rows=1_000_000, seeds=500, quick=(50_000, 3), only="all", columns=0, results="",
+        faithful="",
     )  # fmt: skip
     if args.only in ("all", "coverage"):
         print("| d | block | data sets | mean | least | most | ", end="")
@@ -133,6 +164,8 @@ def main():
             coverage(d, args.seeds, N_ROWS, Path(args.results) if args.results else None)
     if args.only in ("all", "cost"):
         cost(args.rows)
+    if args.faithful:
+        against_mclust(args.faithful)
 
 
 if __name__ == "__main__":
