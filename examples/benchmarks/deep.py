@@ -107,7 +107,10 @@ class Runs:
         if what.startswith("ae + "):
             codes = autoencoder.transform(self.X).astype(np.float64)
             if what.endswith("gmm"):
-                model = DistributedGMM(K, n_init=3, max_iter=1000, random_state=self.seed)
+                model = DistributedGMM(
+                    K, n_init=10, tol="likelihood", max_iter=2000, acceleration="squarem",
+                    random_state=self.seed,
+                )  # fmt: skip
             else:
                 model = KMeans(K, n_init=20, random_state=self.seed)
             labels = model.fit_predict(codes)

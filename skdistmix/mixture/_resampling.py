@@ -15,6 +15,9 @@ from .._sampling import RowSample, all_rows, disjoint_samples
 from .._shards import Shards, cut_rows
 from .._subsets import (
     FEWEST_PER_PARAMETER,
+    LARGEST_ERROR,
+    USELESS_ERROR,
+    largest_error,
     least_rows,
     odd_shards,
     overlap_rows,
@@ -178,15 +181,18 @@ def _subsets(workers, shards, plan, resampling) -> tuple[str, Shards, int]:
     if plan.method == "blb":
         K, smallest = family.n_components, resampling.params.weights.min()
         least = least_rows(family.n_parameters(), K, smallest)
-        apart = overlap_rows(workers.map_reduce, shards, family, resampling.params, resampling.seed)
+        error = largest_error(
+            workers.map_reduce, shards, family, resampling.params, resampling.seed
+        )
         if plan.whole_shards:  # of sizes that somebody chose
             least = least_rows(family.n_parameters(), K, smallest, FEWEST_PER_PARAMETER)
             found = _whole_shards(workers, shards, plan, moments, resampling.seed, least)
-            _warn_of_overlap(found[-1], apart)
+            _warn_of_overlap(found[-1], moments.n_rows, error)
             return found
-        size = plan.size or subset_rows(moments.n_rows, plan.exponent, max(least, apart))
+        least = max(least, overlap_rows(moments.n_rows, error, LARGEST_ERROR))
+        size = plan.size or subset_rows(moments.n_rows, plan.exponent, least)
         if size < moments.n_rows:
-            _warn_of_overlap(size, apart)
+            _warn_of_overlap(size, moments.n_rows, error)
             wanted = plan.n_subsets
             if wanted == "auto":
                 wanted = max(min(MAX_SUBSETS, moments.n_rows // size), 1)
@@ -210,8 +216,9 @@ def _subsets(workers, shards, plan, resampling) -> tuple[str, Shards, int]:
     return method, _as_shards([everything]), moments.n_rows
 
 
-def _warn_of_overlap(size: int, least: int) -> None:
-    if size < least:
+def _warn_of_overlap(size: int, n_rows: int, error: float) -> None:
+    if size < overlap_rows(n_rows, error, USELESS_ERROR):
+        least = overlap_rows(n_rows, error, LARGEST_ERROR)
         warnings.warn(
             f"Components overlap so much that subsets of {size} rows do not tell them apart, and "
             f"errors from them may be several times too small: use subsets of {least} rows or more "
