@@ -1,4 +1,4 @@
-"""Random mixtures with a given overlap, and their rows; the overlap of any mixture; bundled data."""
+"""Random mixtures with a given overlap, their rows, the overlap of any mixture; bundled data."""
 
 import numpy as np
 import pytest
