@@ -3,9 +3,9 @@ Deep clustering: digits by a network that learns their clusters
 ===============================================================
 
 Pixels are a poor measure of how alike two digits are: the same figure, a pixel to the side, is far
-away. A network that rebuilds images from ten numbers learns what matters about them, and clusters of
-these numbers, the *codes*, may be better ones. This example goes from k-means on pixels to a network
-that learns codes and clusters together, looks at what it has learnt, and does not hide that
+away. A network that rebuilds images from ten numbers learns what matters about them, and clusters
+of these numbers, the *codes*, may be better ones. This example goes from k-means on pixels to a
+network that learns codes and clusters together, looks at what it has learnt, and does not hide that
 spectral clustering, without a network, may do better.
 
 It needs the extra ``[deep]``, which brings PyTorch.
@@ -94,8 +94,8 @@ for name in dict.fromkeys(name for name, _ in found):
 # What clusters look like
 # -----------------------
 # A centre of clusters of codes is a code, and the network makes an image of any code:
-# ``inverse_transform`` of the centres shows what clusters mean, without knowing a digit. Below it is
-# the mean image of the rows of each cluster. Where a centre looks like two digits at once, it
+# ``inverse_transform`` of the centres shows what clusters mean, without knowing a digit. Below it
+# is the mean image of the rows of each cluster. Where a centre looks like two digits at once, it
 # holds both; a cluster of very few rows is a sign that another one holds two.
 
 model = models[0]
@@ -137,10 +137,11 @@ plt.show()
 # %%
 # What happened on the way
 # ------------------------
-# `history_` tells what an epoch did. The reconstruction should not get much worse: if it does, codes
-# forget what they are codes of. The loss of the clustering is the divergence of assignments from
-# targets that move along with them, so it may rise although all is well. The share of labels that
-# change is what stops training, when it falls below `tol`; twenty epochs are too few for that here.
+# `history_` tells what an epoch did. The reconstruction should not get much worse: if it does,
+# codes forget what they are codes of. The loss of the clustering is the divergence of assignments
+# from targets that move along with them, so it may rise although all is well. The share of labels
+# that change is what stops training, when it falls below `tol`; twenty epochs are too few for that
+# here.
 
 history = model.history_
 epochs = np.arange(1, model.n_epochs_ + 1)
@@ -166,20 +167,20 @@ print(f"converged: {model.converged_}, clusters that lost all rows: {model.n_res
 # %%
 # Digits that waver
 # -----------------
-# ``monitor=dynamics.update`` collected how sure each row was of its cluster, epoch after epoch. With
-# Student's t as assignment even rows in the midst of a cluster have probabilities far below one: its
-# tails are heavy, and ten clusters share them. So the border of what is easy is set lower than by
-# default. Labels change at the bottom left, where rows lie between clusters.
+# ``monitor=dynamics.update`` collected how sure each row was of its cluster, epoch after epoch.
+# With Student's t as assignment even rows in the midst of a cluster have probabilities far below
+# one: its tails are heavy, and ten clusters share them. So the border of what is easy is set lower
+# than by default. Labels change at the bottom left, where rows lie between clusters.
 
 display = AssignmentMapDisplay.from_dynamics(dynamics, min_confidence=0.35)
 plt.show()
 
 # %%
 # The 24 rows with the least confidence: under each the digit that someone meant to write, and the
-# one that its cluster is matched with, in bold where they differ. How many are in the wrong cluster,
-# here and in all, says whether the map is worth a look; no class went into it. It finds rows
-# between clusters. A cluster that holds two digits holds them with confidence, and nothing that is
-# learnt without classes can tell.
+# one that its cluster is matched with, in bold where they differ. How many are in the wrong
+# cluster, here and in all, says whether the map is worth a look; no class went into it. It finds
+# rows between clusters. A cluster that holds two digits holds them with confidence, and nothing
+# that is learnt without classes can tell.
 
 waver = np.argsort(dynamics.confidence_)[:24]
 names = matching(labels)[labels]

@@ -15,7 +15,8 @@ The last part needs the extra ``[deep]``, which brings PyTorch.
 # ---------
 # The representative load profiles of eleven kinds of customers in Germany, in three periods of the
 # year and on three kinds of day (:func:`~skdistmix.datasets.load_electricity_profiles`). How much
-# somebody uses on a Sunday is not the question here, but when, so each curve is divided by its mean.
+# somebody uses on a Sunday is not the question here, but when, so each curve is divided by its
+# mean.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -152,10 +153,10 @@ print("rows in the smallest cluster:", [int(np.bincount(m.labels_).min()) for m 
 # What the network adds
 # ---------------------
 # Both principal components and the network make four numbers of a curve. Which four tell more of a
-# curve that was not there when they were learnt? Curves of one kind of customer resemble each other,
-# so all of them are held out together. ``score`` is the negative squared error of rebuilt curves; it
-# needs no classes and no clusters, and decides between encoders, which a BIC of codes cannot: every
-# encoder has codes of its own, in its own units.
+# curve that was not there when they were learnt? Curves of one kind of customer resemble each
+# other, so all of them are held out together. ``score`` is the negative squared error of rebuilt
+# curves; it needs no classes and no clusters, and decides between encoders, which a BIC of codes
+# cannot: every encoder has codes of its own, in its own units.
 
 folds = list(GroupKFold(5).split(curves, groups=electricity.profile))
 
