@@ -50,7 +50,7 @@ for seed in range(3):
     kmeans = KMeans(10, n_init=20, random_state=seed)
     spectral = LandmarkSpectralClustering(10, random_state=seed)
     two_stages = make_pipeline(
-        Autoencoder(image_shape=(8, 8), max_epochs=30, random_state=seed),
+        Autoencoder(image_shape=(8, 8), max_epochs=25, random_state=seed),
         DistributedGMM(10, n_init=3, max_iter=1000, random_state=seed),
     )
     for name, model in (
@@ -63,7 +63,7 @@ for seed in range(3):
     model = DeepEmbeddedClustering(
         10,
         autoencoder=FrozenEstimator(two_stages[0]),
-        max_epochs=20,
+        max_epochs=15,
         monitor=dynamics.update if seed == 0 else None,
         random_state=seed,
     )
@@ -129,7 +129,7 @@ for network, ax, middle, title in (
     (model, axes[1], model.cluster_centers_, "learnt together with clusters"),
 ):
     EmbeddingDisplay.from_estimator(
-        network, X, labels=labels, centers=middle, method="tsne", max_points=1000, ax=ax
+        network, X, labels=labels, centers=middle, method="tsne", max_points=700, ax=ax
     )
     ax.set_title(title)
 plt.show()
@@ -140,7 +140,7 @@ plt.show()
 # `history_` tells what an epoch did. The reconstruction should not get much worse: if it does,
 # codes forget what they are codes of. The loss of the clustering is the divergence of assignments
 # from targets that move along with them, so it may rise although all is well. The share of labels
-# that change is what stops training, when it falls below `tol`; twenty epochs are too few for that
+# that change is what stops training, when it falls below `tol`; fifteen epochs are too few for that
 # here.
 
 history = model.history_

@@ -97,13 +97,13 @@ networks = [deep(seed) for seed in range(3)]
 # Curves by cluster
 # -----------------
 # Thin lines are curves, the thick one is the centre of their cluster. Centres of the mixture are
-# brought back by the principal components, those of codes by the network. Columns are matched to
-# the clusters of k-means.
+# brought back by the principal components, those of codes by the network. Columns are matched to the
+# clusters of k-means.
 
 colors = ["#E69F00", "#009E73", "#0072B2", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000"]
 found = [
     ("k-means of curves", kmeans.labels_, kmeans.cluster_centers_),
-    ("mixture of 4 components", gmm.predict(scores), pca.inverse_transform(gmm.means_)),
+    ("mixture of 4 scores", gmm.predict(scores), pca.inverse_transform(gmm.means_)),
     (
         "network, codes of 4",
         networks[0].labels_,
@@ -185,7 +185,7 @@ for name, values in errors.items():
 
 which = np.flatnonzero((electricity.profile == "L1") & (electricity.period == "winter"))[0]
 train, test = next((train, test) for train, test in folds if which in test)
-fig, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
+fig, ax = plt.subplots(figsize=(8.5, 3.4), layout="constrained")
 ax.plot(hours, curves[which], color="0.3", linewidth=3, alpha=0.5, label="dairy farm, held out")
 for part, name, color, style in (
     (PCA(4), "by principal components", "#0072B2", "--"),
@@ -196,7 +196,7 @@ for part, name, color, style in (
     ax.plot(hours, rebuilt, style, color=color, label=name)
 ax.set(xlim=(0, 24), xticks=[0, 6, 12, 18, 24], ylim=0, xlabel="hour of the day",
        ylabel="power / mean of the day", title="A curve from four numbers")  # fmt: skip
-ax.legend(frameon=False, loc="upper center")
+ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 ax.spines[["top", "right"]].set_visible(False)
 plt.show()
 
