@@ -97,8 +97,8 @@ networks = [deep(seed) for seed in range(3)]
 # Curves by cluster
 # -----------------
 # Thin lines are curves, the thick one is the centre of their cluster. Centres of the mixture are
-# brought back by the principal components, those of codes by the network. Columns are matched to the
-# clusters of k-means.
+# brought back by the principal components, those of codes by the network. Columns are matched to
+# the clusters of k-means.
 
 colors = ["#E69F00", "#009E73", "#0072B2", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000"]
 found = [
