@@ -77,5 +77,12 @@ def changelog_as_rst(app, docname, source):
     )
 
 
+def without_foreign_pages(app, what, name, obj, skip, options):
+    """Leave out a method whose inherited docstring refers to pages of scikit-learn."""
+    foreign = getattr(obj, "__module__", None) == "sklearn.utils._set_output"
+    return True if foreign and name == "set_output" else None
+
+
 def setup(app):
+    app.connect("autodoc-skip-member", without_foreign_pages)
     app.connect("source-read", changelog_as_rst)

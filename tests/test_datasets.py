@@ -1,4 +1,4 @@
-"""Random mixtures with a given overlap, their rows, and the overlap of any Gaussian mixture."""
+"""Random mixtures with a given overlap, their rows, the overlap of any mixture; bundled data."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from scipy.stats import chi2, ncx2, norm
 from sklearn.datasets import load_iris
 
 from skdistmix.datasets import (
+    load_electricity_profiles,
     make_gaussian_mixture,
     make_gaussian_population,
     mixture_overlap,
@@ -356,3 +357,38 @@ def test_the_global_random_state_is_untouched():
     before = np.random.get_state()[1].copy()  # noqa: NPY002 - what is tested
     make_gaussian_mixture(20, random_state=0)
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+def test_electricity_profiles():
+    bunch = load_electricity_profiles()
+    assert bunch.data.shape == (99, 96)
+    assert bunch.data.dtype == np.float64
+    assert np.bincount(bunch.target).tolist() == [9, 63, 27]
+    assert bunch.target_names.tolist() == ["household", "commerce", "agriculture"]
+    assert bunch.feature_names[:2] == ["00:00", "00:15"] and bunch.feature_names[-1] == "23:45"
+    kinds = set(zip(bunch.profile, bunch.period, bunch.day))
+    assert len(kinds) == 99
+    assert set(bunch.profile) == set(bunch.profile_names)
+    for name in bunch.profile_names:
+        assert name in bunch.DESCR
+    X, y = load_electricity_profiles(return_X_y=True)
+    assert np.array_equal(X, bunch.data) and np.array_equal(y, bunch.target)
+    X[:] = 0  # a copy
+    assert load_electricity_profiles().data.min() > 0
+
+
+def test_electricity_profiles_use_what_they_say():
+    """A year of typical days is about the 1,000 kWh that profiles are scaled to."""
+    bunch = load_electricity_profiles()
+    days = {"winter": 140, "transition": 102, "summer": 123}
+    share = {"workday": 250 / 365, "saturday": 52 / 365, "sunday": 63 / 365}  # with holidays
+    weights = np.array([days[p] * share[d] for p, d in zip(bunch.period, bunch.day)])
+    kwh = bunch.data.mean(axis=1) * 24 / 1000 * weights
+    for name in bunch.profile_names:
+        assert 0.95e3 < kwh[bunch.profile == name].sum() < 1.05e3
+
+
+@pytest.mark.parametrize("unknown", [{"return_X_y": "yes"}, {"return_X_y": 2}])
+def test_electricity_profiles_refuse(unknown):
+    with pytest.raises(ValueError, match="return_X_y"):
+        load_electricity_profiles(**unknown)

@@ -67,8 +67,46 @@ def test_how_sure(no_windows):
     assert 75 < low < high < 76.5
 
 
+@pytest.fixture
+def deep():
+    """skdistmix.deep, with one thread: those of torch wait for each other on a busy machine."""
+    needs = 'skdistmix.deep needs PyTorch and skorch: pip install "skdistmix[deep]"'
+    torch = pytest.importorskip("torch", reason=needs)
+    pytest.importorskip("skorch", reason=needs)
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
+
+
+@pytest.mark.slow
+def test_deep_digits(no_windows, deep):
+    found = runpy.run_path(str(TOP / "examples" / "plot_deep_digits.py"))
+    digits, waver, names = found["digits"], found["waver"], found["names"]
+    right = {
+        key: (found["matching"](run)[run] == digits).mean() for key, run in found["found"].items()
+    }
+    assert min(right.values()) > 0.65
+    assert (names[waver] != digits[waver]).mean() > (names != digits).mean()  # the map finds them
+    history = found["model"].history_["reconstruction_loss"]
+    assert history[-1] < 1.5 * found["past"][-1]
+
+
+@pytest.mark.slow
+def test_electricity_curves(no_windows, deep):
+    found = runpy.run_path(str(TOP / "examples" / "plot_electricity_curves.py"))
+    assert found["K"] == 4
+    errors = {name: values.mean() for name, values in found["errors"].items()}
+    straight = errors.pop("4 principal components")
+    constant = errors.pop("mean curve")
+    for bent in errors.values():
+        assert 1.5 * straight < bent < constant
+
+
 @pytest.mark.parametrize("page", PAGES)
-def test_page(page):
+def test_page(page, request):
+    if "skdistmix.deep" in (TOP / "doc" / page).read_text("utf-8"):
+        request.getfixturevalue("deep")
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     failed, tried = doctest.testfile(
         str(TOP / "doc" / page), module_relative=False, optionflags=flags, encoding="utf-8"
