@@ -155,7 +155,8 @@ def checked_choices(choices, device: torch.device) -> None:
 def _shape_of_images(choices):
     if choices.image_shape is not None or choices.autoencoder is None:
         return choices.image_shape
-    return getattr(choices.autoencoder, "estimator", choices.autoencoder).image_shape
+    autoencoder = getattr(choices.autoencoder, "estimator", choices.autoencoder)
+    return getattr(autoencoder, "image_shape", None)  # what it is instead, fit says
 
 
 def started(choices, network, rows: TrainingRows, rng) -> tuple[JointModule, np.ndarray]:
