@@ -1,5 +1,7 @@
 """Mixture models for data that live in pieces, with the scikit-learn API."""
 
+from importlib.util import find_spec
+
 from ._shards import Shards, as_shards
 from .mixture import BLBMixture, DistributedGMM, MixtureOfExpertsAggregator, reduce_mixtures
 
@@ -27,4 +29,5 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted(set(globals()) | _LAZY)
+    there = all(find_spec(name) is not None for name in ("torch", "skorch"))
+    return sorted(set(globals()) | (_LAZY if there else set()))  # help() takes all that is listed

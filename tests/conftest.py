@@ -106,3 +106,16 @@ def no_client():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("skdistmix._shards._dask._found_client", lambda X: None)
         yield
+
+
+# ------------------------------------------------------------------ torch
+
+
+@pytest.fixture
+def one_thread():
+    """Networks of the tests are so small that threads would only wait for each other."""
+    torch = pytest.importorskip("torch")
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)

@@ -15,7 +15,7 @@ from skorch import NeuralNet
 from ._augmentation import ImageAugmentation
 from ._heads import Head
 from ._inference import codes_of
-from ._joint import ClusteringNet, JointModule, Progress
+from ._joint import ClusteringNet, JointModule, Progress, squared_distances
 from ._net import AutoencoderNet, with_settings
 from ._networks import (
     DEC_WIDTHS,
@@ -29,7 +29,14 @@ from ._rows import Batches, TrainingRows
 from ._runtime import autocast_type, optimizer_options
 from ._starts import centers_of, start_labels
 
-__all__ = ["augmentation_of", "autoencoder_net", "blueprint_of", "joint_net", "started"]
+__all__ = [
+    "augmentation_of",
+    "autoencoder_net",
+    "blueprint_of",
+    "checked_choices",
+    "joint_net",
+    "started",
+]
 
 FEW_ROWS, SMALL_BATCH, BATCH = 3000, 64, 256
 DENSE_EPOCHS, CONV_EPOCHS = 50, 60
@@ -57,7 +64,8 @@ def augmentation_of(augmentation, image_shape) -> Callable | None:
 def blueprint_of(choices):
     """What the network of an Autoencoder is built from: a module, or its class and arguments."""
     if choices.net is not None and choices.net.module is not None:
-        return clone(choices.net).initialize().module_
+        net = clone(choices.net).set_params(optimizer=_no_optimizer)  # it may have none yet
+        return net.initialize().module_
     if isinstance(choices.network, torch.nn.Module):
         return deepcopy(choices.network)
     n_features, n_components = choices.n_features_in_, choices.n_components
@@ -72,6 +80,11 @@ def blueprint_of(choices):
     if shape is None:
         raise ValueError("network='conv' needs image_shape, the shape of the images.")
     return ConvAutoencoder, shape, n_components
+
+
+def _no_optimizer(*args, **kwargs) -> torch.optim.Optimizer:
+    """In place of an optimiser where only a module is asked for."""
+    return torch.optim.SGD([torch.zeros(1)], lr=0.1)
 
 
 def _widths(hidden, n_features: int) -> tuple[int, ...]:
@@ -122,6 +135,30 @@ def _n_epochs(max_epochs, blueprint, n_steps: int) -> int:
 # ------------------------------------------------------------------ a DeepEmbeddedClustering
 
 
+def checked_choices(choices, device: torch.device) -> None:
+    """Raise for choices of the second stage before the first has taken its time.
+
+    Raises
+    ------
+    ValueError
+        If images are not of `image_shape`, or have none and are to be changed.
+    ImportError
+        If an optimiser is not installed.
+    """
+    optimizer_options(choices.optimizer, device)
+    shape = _shape_of_images(choices)
+    if shape is not None:
+        image_shape_of(shape, choices.n_features_in_)
+    augmentation_of(choices.augmentation, shape)
+
+
+def _shape_of_images(choices):
+    if choices.image_shape is not None or choices.autoencoder is None:
+        return choices.image_shape
+    autoencoder = getattr(choices.autoencoder, "estimator", choices.autoencoder)
+    return getattr(autoencoder, "image_shape", None)  # what it is instead, fit says
+
+
 def started(choices, network, rows: TrainingRows, rng) -> tuple[JointModule, np.ndarray]:
     """A network with a head whose centres are means of clusters of codes, and these clusters."""
     device = next(network.parameters()).device
@@ -139,11 +176,12 @@ def started(choices, network, rows: TrainingRows, rng) -> tuple[JointModule, np.
     centers = centers_of(codes, labels, choices.n_clusters)
     centers = torch.as_tensor(centers, dtype=torch.float32, device=device)
     head = Head(centers, choices.assignment, choices.alpha).to(device)
+    head.measure(squared_distances(codes, head))
     return JointModule(network, head, OBJECTIVES[choices.objective].reconstructs), labels
 
 
 def joint_net(
-    choices, module: JointModule, labels, image_shape, rows: TrainingRows, device, seed: int
+    choices, module: JointModule, labels, rows: TrainingRows, device, seed: int
 ) -> ClusteringNet:
     """An untrained skorch net of a DeepEmbeddedClustering."""
     objective = OBJECTIVES[choices.objective]()
@@ -168,7 +206,7 @@ def joint_net(
         from_batch=choices.target == "batch" and objective.soft,
         watch=choices.monitor,
     )
-    augment = augmentation_of(choices.augmentation, image_shape)
+    augment = augmentation_of(choices.augmentation, _shape_of_images(choices))
     return ClusteringNet(
         module,
         progress=progress,

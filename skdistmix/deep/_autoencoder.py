@@ -55,8 +55,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         "layerwise": each layer of a dense network first learns to clean what the layers before it
         give from `corruption` (Vincent et al. 2010), for a fifth of the epochs.
     corruption : float, default=0.0
-        Share of the numbers of a row that are set to zero before it is encoded; what it is rebuilt
-        to is whole.
+        Share of the numbers of a row that are set to zero before it is encoded, the others being
+        divided by one minus it (dropout); what it is rebuilt to is whole.
     augmentation : {"affine"}, callable or None, default=None
         Random changes of the rows in every epoch. "affine" is :class:`ImageAugmentation`. A
         callable takes a tensor of rows and `image_shape`, and returns a tensor like the first.
@@ -380,8 +380,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         with torch.inference_mode():
             self.n_components_ = int(self.to_torch().encode(probe).shape[1])
 
-    def _values(self, method: str, n_values: int, prefix="Autoencoder") -> NetworkValues:
-        device = chosen_device(self.device)
+    def _values(
+        self, method: str, n_values: int, prefix="Autoencoder", device=None
+    ) -> NetworkValues:
+        device = chosen_device(self.device if device is None else device)
         return NetworkValues(
             self.to_torch().to(device), None, method, self.shift_, self.scale_,
             self.n_features_in_, n_values, prefix,

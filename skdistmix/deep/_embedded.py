@@ -19,16 +19,17 @@ from sklearn.base import (
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, check_memory
+from sklearn.utils.validation import check_is_fitted
 
 from .._row_values import mapped, row_values, seen_shards
 from .._shards import is_sharded
 from .._validation import validated_shards
-from ._assembly import joint_net, started
+from ._assembly import checked_choices, joint_net, started
 from ._autoencoder import Autoencoder
 from ._heads import ASSIGNMENTS, Head
 from ._inference import NetworkValues, encoded
 from ._joint import ClusteringNet
+from ._memory import fitted_once
 from ._net import train
 from ._objectives import OBJECTIVES
 from ._rows import TrainingRows
@@ -274,6 +275,7 @@ class DeepEmbeddedClustering(
                 f"n_samples={shards.n_rows} should be >= n_clusters={self.n_clusters}."
             )
         device = chosen_device(self.device)
+        checked_choices(self, device)
         rng = check_random_state(self.random_state)
         pretraining_seed, seed = (int(s) for s in rng.randint(np.iinfo(np.int32).max, size=2))
         autoencoder = self._pretrained(shards, pretraining_seed)
@@ -282,8 +284,7 @@ class DeepEmbeddedClustering(
         with seeded(seed, device):
             network = autoencoder.to_torch().to(device)
             module, labels = started(self, network, rows, np.random.RandomState(seed))
-            shape = autoencoder.image_shape if self.image_shape is None else self.image_shape
-            net = joint_net(self, module, labels, shape, rows, device, seed).initialize()
+            net = joint_net(self, module, labels, rows, device, seed).initialize()
             self.n_epochs_ = train(net, rows, self.max_epochs, what="Training of clusters")
             net.progress.finish(net)
         self._keep(net, autoencoder)
@@ -385,7 +386,7 @@ class DeepEmbeddedClustering(
             autoencoder = clone(self.autoencoder)
         if autoencoder.random_state is None:
             autoencoder.set_params(random_state=seed)
-        return check_memory(self.memory).cache(_fitted)(autoencoder, shards)
+        return fitted_once(self.memory, autoencoder, shards)
 
     def _keep(self, net: ClusteringNet, autoencoder: Autoencoder) -> None:
         head, progress = net.module_.head, net.progress
@@ -401,7 +402,8 @@ class DeepEmbeddedClustering(
         self.history_ = {name: np.array([epoch[name] for epoch in history]) for name in names}
 
     def _values(self, method: str, n_values: int) -> NetworkValues:
-        values = self.autoencoder_._values(method, n_values, type(self).__name__)
+        name = type(self).__name__
+        values = self.autoencoder_._values(method, n_values, name, self.device)
         assignment, alpha, spread = self._head
         head = Head(torch.from_numpy(self.cluster_centers_), assignment, alpha)
         head.spread.fill_(spread)
@@ -416,7 +418,3 @@ class DeepEmbeddedClustering(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
-
-
-def _fitted(autoencoder: Autoencoder, shards) -> Autoencoder:
-    return autoencoder.fit(shards)

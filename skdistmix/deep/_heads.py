@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -41,7 +42,10 @@ class Head(nn.Module):
 
     def forward(self, code: torch.Tensor) -> torch.Tensor:
         """Logarithms of the probabilities, shape (n_rows, n_clusters)."""
-        squared = self.squared_distances(code)
+        return self.of_distances(self.squared_distances(code))
+
+    def of_distances(self, squared: torch.Tensor) -> torch.Tensor:
+        """The same from the squared distances."""
         if self.assignment == "student_t":
             scores = torch.log1p(squared / self.alpha) * (-(self.alpha + 1) / 2)
         else:
@@ -49,8 +53,9 @@ class Head(nn.Module):
         return torch.log_softmax(scores, dim=1)
 
     @torch.no_grad()
-    def measure(self, mean_square: float) -> None:
-        """Note the mean squared distance of codes from their own centres."""
+    def measure(self, squared: np.ndarray) -> None:
+        """Note the spread of codes around their centres, from squared distances of all codes."""
+        mean_square = float(squared.min(axis=1).mean(dtype=np.float64))
         spread = max(mean_square / self.centers.shape[1], SMALLEST_SPREAD)
         if math.isfinite(spread):
             self.spread.fill_(spread)

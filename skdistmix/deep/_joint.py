@@ -11,12 +11,12 @@ from torch import nn
 
 from ._heads import Head
 from ._inference import codes_of, in_batches
-from ._net import AutoencoderNet, Settled
+from ._net import AutoencoderNet, Diverged, Settled
 from ._objectives import Objective, Targets
 from ._rows import TrainingRows
 from ._starts import reseeded
 
-__all__ = ["ClusteringNet", "JointModule", "Progress"]
+__all__ = ["ClusteringNet", "JointModule", "Progress", "squared_distances"]
 
 CERTAINTY = 0.95  # of the labels that codes are drawn to at the start
 
@@ -70,6 +70,7 @@ class Progress:
     n_steps: int = field(default=0, init=False)
     n_epochs: int = field(default=0, init=False)
     converged: bool = field(default=False, init=False)
+    has_looked: bool = field(default=False, init=False)
 
     def begin_epoch(self, net) -> None:
         """Look at all rows, if it is time."""
@@ -102,24 +103,29 @@ class Progress:
         ------
         Settled
             If hardly a row changes its label.
+        Diverged
+            If the network gives a code that is not finite.
         """
         module = net.module_
-        codes, log_q = seen(module, self.rows, net.autocast)
+        codes = codes_of(module.network, self.rows, net.autocast)
+        squared = squared_distances(codes, module.head)
+        if not np.isfinite(squared).all():
+            raise Diverged
         head, rng = module.head, check_random_state((self.seed + self.n_steps) % 2**32)
         centers = head.centers.detach().cpu().numpy()
-        moved = reseeded(codes, centers, log_q.argmax(axis=1), rng)
+        moved = reseeded(codes, centers, squared.argmin(axis=1), rng)
         if moved is not None:
             self.n_reseeded += int((moved != centers).any(axis=1).sum())
             with torch.no_grad():
                 head.centers.copy_(torch.as_tensor(moved))
-            log_q = in_batches(head, torch.from_numpy(codes), head.centers.device)
+            squared = squared_distances(codes, head)
+        head.measure(squared)
+        log_q = in_batches(head.of_distances, torch.from_numpy(squared), head.centers.device)
         previous = self.start if self.targets is None else self.targets.labels
         self.targets = self.objective.refresh(codes, log_q, head, rng)
-        nearest = head.centers.detach().cpu().numpy()[self.targets.labels]
-        head.measure(float(((codes - nearest) ** 2).sum(axis=1).mean()))
         if self.watch is not None:
             self.watch(np.exp(log_q))
-        first = self.n_steps == 0
+        first, self.has_looked = not self.has_looked, True
         self.changed = float(np.mean(self.targets.labels != previous))
         if self.changed < self.tol and not first:
             self.converged = True
@@ -127,8 +133,9 @@ class Progress:
 
     def finish(self, net) -> None:
         """Let the objective look at the final codes."""
-        codes, _ = seen(net.module_, self.rows)
-        self.objective.finish(codes, net.module_.head, check_random_state(self.seed))
+        codes, head = codes_of(net.module_.network, self.rows), net.module_.head
+        self.objective.finish(codes, head, check_random_state(self.seed))
+        head.measure(squared_distances(codes, head))
 
     def _draw_to_start(self, head: Head) -> None:
         if self.targets is None:
@@ -138,11 +145,9 @@ class Progress:
             self.targets = Targets(self.start, values.astype(np.float32))
 
 
-def seen(module: JointModule, rows: TrainingRows, autocast=None) -> tuple[np.ndarray, np.ndarray]:
-    """(codes, logarithms of probabilities) of all rows in order."""
-    codes = codes_of(module.network, rows, autocast)
-    device = module.head.centers.device
-    return codes, in_batches(module.head, torch.from_numpy(codes), device)
+def squared_distances(codes: np.ndarray, head: Head) -> np.ndarray:
+    """Of codes from centres, shape (n_rows, n_clusters)."""
+    return in_batches(head.squared_distances, torch.from_numpy(codes), head.centers.device)
 
 
 class ClusteringNet(AutoencoderNet):

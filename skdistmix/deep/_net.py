@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import deque
 from copy import deepcopy
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
 
-__all__ = ["AutoencoderNet", "Settled", "finite", "train", "with_settings"]
+__all__ = ["AutoencoderNet", "Diverged", "Settled", "finite", "train", "with_settings"]
 
 
 class AutoencoderNet(NeuralNet):
@@ -120,32 +121,60 @@ def train(net: NeuralNet, rows, n_epochs: int, after_epoch=None, what="Training"
         without such a loss are kept, with a warning.
     """
     net.notify("on_train_begin", X=rows, y=None)
-    done, good = 0, None
+    done, diverged = 0, False
+    states: deque[dict] = deque(maxlen=2)  # the last epoch may have ended with a step too far
     try:
         while done < n_epochs:
             net.fit_loop(rows, epochs=1)
-            done, good = done + 1, deepcopy(net.module_.state_dict())
+            done += 1
+            states.append(deepcopy(net.module_.state_dict()))
             if after_epoch is not None and after_epoch():
                 break
-    except Diverged as error:
-        message = (
-            f"{what} stopped in epoch {done + 1}, because the loss is no finite number at a "
-            f"learning rate of {net.lr:g}. Use a smaller learning rate, precision='float32', or "
-            "scale the columns of X (for example with StandardScaler)."
-        )
-        if good is None:
-            raise ValueError(message) from error
-        net.module_.load_state_dict(good)
-        warnings.warn(
-            f"{message} The weights of epoch {done} are kept.", ConvergenceWarning, stacklevel=2
-        )
+    except Diverged:
+        diverged = True
     except Settled:
         pass
     except KeyboardInterrupt as stop:
         if not _is_of_callback(stop):
             raise
+        if "train_loss" in net.history[-1]:  # at the end of an epoch, which counts
+            done += 1
+            states.append(deepcopy(net.module_.state_dict()))
+    if diverged or (done and not _is_sound(net, rows)):
+        done = _restored(net, rows, states, done, what)
     net.notify("on_train_end", X=rows, y=None)
     return done
+
+
+def _restored(net: NeuralNet, rows, states: deque, done: int, what: str) -> int:
+    """The epochs after which the weights were last sound; the net has them again."""
+    message = (
+        f"{what} stopped in epoch {done + 1}, because the loss is no finite number at a "
+        f"learning rate of {net.lr:g}. Use a smaller learning rate, precision='float32', or "
+        "scale the columns of X (for example with StandardScaler)."
+    )
+    for epoch, state in zip(range(done, 0, -1), reversed(states)):
+        net.module_.load_state_dict(state)
+        if _is_sound(net, rows):
+            warnings.warn(
+                f"{message} The weights of epoch {epoch} are kept.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+            return epoch
+    raise ValueError(message)
+
+
+def _is_sound(net: NeuralNet, rows) -> bool:
+    """Whether the net gives finite numbers for rows of a batch."""
+    X, _ = next(iter(net.get_iterator(rows, training=True)))
+    was_training = net.module_.training
+    net.module_.eval()
+    with torch.inference_mode():
+        output = net.infer(X)
+    net.module_.train(was_training)
+    numbers = [*(output if isinstance(output, tuple) else (output,)), *net.module_.parameters()]
+    return all(bool(torch.isfinite(part).all()) for part in numbers)
 
 
 def _is_of_callback(stop: KeyboardInterrupt) -> bool:
@@ -153,4 +182,4 @@ def _is_of_callback(stop: KeyboardInterrupt) -> bool:
     trace = stop.__traceback__
     while trace.tb_next is not None:
         trace = trace.tb_next
-    return trace.tb_frame.f_globals.get("__name__", "").startswith("skorch.")
+    return trace.tb_frame.f_globals.get("__name__", "").startswith("skorch.callbacks.")

@@ -108,7 +108,7 @@ def _ready(net: NeuralNet, rows, change, n_cosine_epochs, stop=None, **settings)
         "iterator_train": Batches, "iterator_train__device": net.device,
         "iterator_train__change": change, "iterator_valid": Batches,
         "iterator_valid__device": net.device, "iterator_valid__in_order": True,
-        "callbacks": net.callbacks, **settings,
+        "callbacks": _callbacks_of(net), **settings,
     }  # fmt: skip
     if stop is not None:
         settings["train_split"] = predefined_split(stop.rows)
@@ -120,6 +120,11 @@ def _ready(net: NeuralNet, rows, change, n_cosine_epochs, stop=None, **settings)
         )  # fmt: skip
         settings["callbacks"] = [*(settings["callbacks"] or []), ("lr_scheduler", cosine)]
     return with_settings(net, **settings).initialize()
+
+
+def _callbacks_of(net: NeuralNet) -> list:
+    # "disable" would leave out those of skorch too, that note the loss.
+    return [] if net.callbacks in (None, "disable") else list(net.callbacks)
 
 
 def _changed(rows: torch.Tensor, numbers, corruption: float, augment) -> tuple:

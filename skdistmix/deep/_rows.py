@@ -114,7 +114,9 @@ class TrainingRows(torch.utils.data.Dataset):
             yield numbers[mixed], np.concatenate([X for _, X in read])[mixed]
 
     def _read(self, index: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        X = scaled(self.shards[index].read(start, stop), self.shift, self.scale)
+        X = self.shards[index].read(start, stop)
+        check_finite(X, self.shards[index], start)  # of a frozen autoencoder it is the first read
+        X = scaled(X, self.shift, self.scale)
         numbers = np.arange(start, stop) + self.shards.offsets[index]
         if self.keep is None:
             return numbers, X

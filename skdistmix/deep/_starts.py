@@ -48,10 +48,10 @@ def start_labels(init, codes: np.ndarray, n_clusters: int, rng) -> np.ndarray:
     if len(some) < len(codes) and hasattr(clusterer, "predict"):
         return np.searchsorted(found, clusterer.predict(codes))
     means = np.stack([some[labels == label].mean(axis=0) for label in found])
-    if len(some) == len(codes) and labels.min() >= 0:
-        return np.searchsorted(found, labels)
-    squared = ((codes[:, None] - means) ** 2).sum(axis=2)
-    return squared.argmin(axis=1)
+    nearest = ((codes[:, None] - means) ** 2).sum(axis=2).argmin(axis=1)
+    if len(some) == len(codes):
+        return np.where(labels >= 0, np.searchsorted(found, labels), nearest)
+    return nearest
 
 
 def _clusterer(init, n_clusters: int, rng):
