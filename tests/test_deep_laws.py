@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("skorch")
 
 from conftest import CutIn, make_blobs  # noqa: E402
+
 from skdistmix.deep import Autoencoder, DeepEmbeddedClustering, ImageAugmentation  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("skorch")
 
 from conftest import CutIn  # noqa: E402
+
 from skdistmix import as_shards  # noqa: E402
 from skdistmix.deep import Autoencoder, DeepEmbeddedClustering, _rows  # noqa: E402
 from skdistmix.deep._rows import Batches, TrainingRows, scale_of, scaled  # noqa: E402
