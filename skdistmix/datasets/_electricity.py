@@ -46,7 +46,7 @@ G1 to G6 and L0 of L1 and L2, so rows are not independent.
 Customers: {customers}.
 
 From the R package standardlastprofile by Markus Döring, released under CC0 1.0. Published in VDEW
-(1999), Repräsentative VDEW-Lastprofile, VDEW-Materialien M-32/99.
+(1999), Repräsentative VDEW-Lastprofile.
 """.format(customers="; ".join(f"{name} {what}" for name, what in CUSTOMERS.items()))
 
 
@@ -92,7 +92,7 @@ def load_electricity_profiles(*, return_X_y=False):
 
     References
     ----------
-    VDEW (1999). Repräsentative VDEW-Lastprofile. VDEW-Materialien M-32/99, Frankfurt am Main.
+    VDEW (1999). Repräsentative VDEW-Lastprofile. Frankfurt am Main.
 
     Examples
     --------
