@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from skdistmix import BLBMixture, DistributedGMM
+from skdistmix.families import GAUSSIAN_FAMILIES, Family, FullGaussian
 
 NAMES = ("weights", "means", "covariances")
 METHODS = ("blb", "bootstrap", "weighted", "parametric")
@@ -390,6 +391,18 @@ def test_subsets_grow_where_components_overlap():
     assert 2 * 20_000**0.7 < model.subset_size_ < 20_000
     ratio = flat(model.standard_errors_) / flat(model.estimator_.standard_errors(X))
     assert 0.7 < ratio.min() and ratio.max() < 1.4
+
+
+class Scoreless(FullGaussian):
+    """A family that cannot say how much components overlap."""
+
+    score_kernel = Family.score_kernel
+
+
+def test_families_without_scores_have_subsets_by_rows_alone(monkeypatch):
+    monkeypatch.setitem(GAUSSIAN_FAMILIES, "full", Scoreless)
+    model = BLBMixture(start(), n_subsets=1, n_resamples=2, random_state=0)
+    assert model.fit(two_groups(20_000)).subset_size_ == int(np.ceil(20_000**0.7))
 
 
 def test_subsets_that_do_not_tell_components_apart_are_warned_of():
