@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import softmax
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClusterMixin, clone
 from sklearn.cluster import AgglomerativeClustering, KMeans
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
@@ -22,7 +22,12 @@ torch = pytest.importorskip("torch")
 skorch = pytest.importorskip("skorch")
 
 from skdistmix import DistributedGMM  # noqa: E402
-from skdistmix.deep import Autoencoder, AutoencoderNet, DeepEmbeddedClustering  # noqa: E402
+from skdistmix.deep import (  # noqa: E402
+    Autoencoder,
+    AutoencoderNet,
+    DeepEmbeddedClustering,
+    _starts,
+)
 from skdistmix.deep import _autoencoder as autoencoder_module  # noqa: E402
 from skdistmix.deep._joint import Progress  # noqa: E402
 from skdistmix.inspection import AssignmentDynamics  # noqa: E402
@@ -485,3 +490,20 @@ def test_searches(model):
     search = GridSearchCV(model, {"autoencoder__net__lr": [1e-4, 1e-2]}, cv=2).fit(X)
     scores = search.cv_results_["mean_test_score"]
     assert np.isfinite(scores).all() and scores[0] != scores[1]
+
+
+def test_rows_that_a_start_leaves_out_get_the_nearest_cluster(monkeypatch):
+    class Noisy(ClusterMixin, BaseEstimator):
+        """Two clusters by the sign, and every fifth row noise."""
+
+        def fit_predict(self, X, y=None):
+            labels = np.where(X[:, 0] > 0, 7, 3)
+            labels[::5] = -1
+            return labels
+
+    codes = np.random.default_rng(0).normal(np.repeat([-9, 9], 50)[:, None], 1.0, size=(100, 2))
+    truth = np.repeat([0, 1], 50)
+    rng = np.random.RandomState(0)
+    assert_array_equal(_starts.start_labels(Noisy(), codes, 2, rng), truth)
+    monkeypatch.setattr(_starts, "MOST_WITHOUT_PREDICT", 30)
+    assert_array_equal(_starts.start_labels(Noisy(), codes, 2, rng), truth)

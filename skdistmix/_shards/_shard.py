@@ -354,6 +354,6 @@ def check_finite(X: np.ndarray, shard: Shard, first: int) -> None:
     value = X[row][~np.isfinite(X[row])][0]
     kind = "NaN" if np.isnan(value) else "infinity"
     raise ValueError(
-        f"Input X contains {kind}: {shard.name}, row {first + row}. Mixtures cannot use missing or "
-        "infinite values; drop or impute such rows (for example with sklearn.impute)."
+        f"Input X contains {kind}: {shard.name}, row {first + row}. Missing and infinite values "
+        "cannot be used; drop or impute such rows (for example with sklearn.impute)."
     )

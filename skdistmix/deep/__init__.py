@@ -1,8 +1,8 @@
 """Deep clustering: autoencoders, and clusters that are learnt together with their codes."""
 
 try:
-    import skorch  # noqa: F401
-    import torch  # noqa: F401
+    import skorch  # noqa: F401 - only whether it is there
+    import torch  # noqa: F401 - the same
 except ImportError as error:
     raise ImportError(
         'skdistmix.deep needs PyTorch and skorch: pip install "skdistmix[deep]"'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.base import clone
 from sklearn.cluster import KMeans
+from sklearn.metrics import pairwise_distances_argmin
 
 from ..cluster import LandmarkSpectralClustering
 
@@ -48,10 +49,13 @@ def start_labels(init, codes: np.ndarray, n_clusters: int, rng) -> np.ndarray:
     if len(some) < len(codes) and hasattr(clusterer, "predict"):
         return np.searchsorted(found, clusterer.predict(codes))
     means = np.stack([some[labels == label].mean(axis=0) for label in found])
-    nearest = ((codes[:, None] - means) ** 2).sum(axis=2).argmin(axis=1)
-    if len(some) == len(codes):
-        return np.where(labels >= 0, np.searchsorted(found, labels), nearest)
-    return nearest
+    if len(some) < len(codes):
+        return pairwise_distances_argmin(codes, means)
+    noise = labels < 0
+    places = np.searchsorted(found, labels)
+    if noise.any():
+        places[noise] = pairwise_distances_argmin(codes[noise], means)
+    return places
 
 
 def _clusterer(init, n_clusters: int, rng):

@@ -85,8 +85,8 @@ class Objective(ABC):
             Of the last refresh; None: of this batch.
         """
 
-    def finish(self, codes: np.ndarray, head: Head, rng) -> None:  # noqa: B027
+    def finish(self, codes: np.ndarray, head: Head, rng) -> None:  # noqa: B027 - most do nothing
         """What is done with the final codes of all rows."""
 
-    def after_step(self, code: torch.Tensor, head: Head) -> None:  # noqa: B027
+    def after_step(self, code: torch.Tensor, head: Head) -> None:  # noqa: B027 - as above
         """What is done after a step of the optimiser, with the codes from before it."""
