@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from ._acceleration import MAX_MOVE, Anderson
 from ._em import maximise
@@ -27,6 +28,7 @@ __all__ = [
     "ShardsMap",
     "by_chords",
     "by_em_steps",
+    "informed",
     "newton_matrix",
     "outlined",
 ]
@@ -39,7 +41,7 @@ MAX_CHORDS = 20
 SLOW_CHORDS = 0.5
 MAX_EM_STEPS = 5_000
 PLAIN_STEPS = 10  # of EM that must confirm that little remains: their fast parts die out
-SETS_AT_ONCE = 96  # components of all parameter sets that are evaluated together
+SETS_AT_ONCE = 100  # components of all parameter sets that are evaluated together
 MAX_COORDINATES = 1500  # beyond, a Jacobian costs more passes than it saves
 JACOBIAN_ROWS = 100_000  # of which it is computed if there are more
 STEP = 0.02  # of differences for the Jacobian, in units of the spread of EM steps
@@ -236,6 +238,29 @@ class Outline:
         return points, n_steps
 
 
+def informed(family: Family, params, information) -> Outline | None:
+    """The outline of EM at a maximum of the likelihood, from the information that rows have there.
+
+    A step of EM is the score over the information that complete rows would have, a step of Newton
+    the score over that which the rows have (Dempster, Laird and Rubin 1977). None where there is a
+    prior besides.
+    """
+    if family.log_prior(params) != 0:
+        return None
+    directions = [
+        family.coordinate_change(params, information.arrays_of(column, params))
+        for column in information.jacobian.T
+    ]
+    # Steps of EM have no part outside of these: one coordinate of the weights is redundant.
+    q, r = np.linalg.qr(np.transpose(directions))
+    outward, inward = q @ r, solve_triangular(r, q.T)
+    newton = outward @ information.inverse
+    errors = [(m @ information.products * m).sum(axis=1) for m in (newton, outward)]
+    rounding = 1e-12 * (1 + np.abs(family.coordinates(params)))
+    spread, unit = (np.maximum(np.sqrt(e / information.weight), rounding) for e in errors)
+    return Outline(newton @ information.complete @ inward, spread, unit)
+
+
 def outlined(em_map: EMMap, x: np.ndarray, base: np.ndarray, trials: np.ndarray) -> Outline | None:
     """The outline of EM at a point; None where EM breaks down.
 
@@ -274,7 +299,7 @@ def by_chords(em_map: Callable, weights, start, matrix, scale, remaining=REMAINI
     points, found = np.tile(start, (n, 1)), np.zeros(n, dtype=bool)
     sizes, going = np.full(n, np.inf), np.arange(n)
     for n_steps in range(1, MAX_CHORDS + 1):  # noqa: B007 - it is returned
-        images, _ = em_map(points[going], weights[going])
+        images, _ = em_map(points[going], weights if len(going) == n else weights[going])
         steps = (images - points[going]) @ matrix.T
         before, sizes[going] = sizes[going], (np.abs(steps) / scale).max(axis=1)
         size = sizes[going]

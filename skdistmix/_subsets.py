@@ -20,6 +20,7 @@ __all__ = [
     "least_rows",
     "odd_shards",
     "overlap_rows",
+    "sampled_information",
     "smallest_exponent",
     "subset_rows",
 ]
@@ -46,8 +47,32 @@ def least_rows(
     return int(np.ceil(per_parameter * own / max(smallest_weight, 1e-12)))
 
 
-def largest_error(map_reduce: Callable, shards: Shards, family, params, seed: int) -> float:
-    """Largest standard error of a weight or a mean, in units of its component; 0 if not known.
+def sampled_information(map_reduce: Callable, shards: Shards, family, params, seed: int):
+    """The information that all rows have of the parameters, by a random sample of them.
+
+    None where it has no inverse, for a family without scores, and where it takes too long.
+    """
+    if family.n_parameters() > INFORMATION_PARAMETERS:
+        return None
+    try:
+        kernel = family.score_kernel(params)
+    except NotImplementedError:  # a family without scores
+        return None
+    moments = family.moments
+    rows = bounded_sample(map_reduce, shards, moments, INFORMATION_ROWS, seed)
+    sums = map_reduce(kernel.sums, rows, kernel.block_rows)
+    if not sums.weight > family.n_parameters():
+        return None
+    information = replace(family.information(params, sums), weight=moments.weight)
+    try:
+        information.inverse  # noqa: B018 - it is kept
+    except SingularInformationError:
+        return None
+    return information
+
+
+def largest_error(family, params, information) -> float:
+    """Largest standard error of a weight or a mean, in units of its component.
 
     It tells how much components overlap. In a subset a mixture must behave as in all rows; there
     this error is larger by the square root of the ratio of rows. Three components of two columns,
@@ -56,22 +81,7 @@ def largest_error(map_reduce: Callable, shards: Shards, family, params, seed: in
     0.3 (2 standard deviations apart) they were right to 10 %, with 1.06 (1.5 apart) 0.2 to 0.6 of
     the true ones, because subsets had their optimum elsewhere.
     """
-    if family.n_parameters() > INFORMATION_PARAMETERS:
-        return 0.0
-    try:
-        kernel = family.score_kernel(params)
-    except NotImplementedError:  # a family without scores
-        return 0.0
-    moments = family.moments
-    rows = bounded_sample(map_reduce, shards, moments, INFORMATION_ROWS, seed)
-    sums = map_reduce(kernel.sums, rows, kernel.block_rows)
-    if not sums.weight > family.n_parameters():
-        return 0.0
-    information = replace(family.information(params, sums), weight=moments.weight)
-    try:
-        sizes = np.sqrt(np.diag(information.covariance(False)))
-    except SingularInformationError:
-        return 0.0
+    sizes = np.sqrt(np.diag(information.covariance(False)))
     errors = information.arrays_of(sizes, like=params)
     components = family.components(params)
     each = components.covariances

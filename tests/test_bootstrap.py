@@ -5,13 +5,16 @@ import tracemalloc
 import numpy as np
 import pytest
 from conftest import CutIn, make_blobs
+from scipy.stats import norm, poisson
 
 from skdistmix import BLBMixture, DistributedGMM
 from skdistmix._bootstrap import (
     Replicates,
     Resampling,
+    _have_settled,
     dirichlet_weights,
     multinomial_weights,
+    poisson_counts,
     resampled,
 )
 from skdistmix._compute import Workers
@@ -140,7 +143,23 @@ def test_shards_that_are_no_random_pieces_are_found():
     assert odd(with_constant) == []
 
 
+@pytest.mark.parametrize("rate", [0.3, 8.0, 60.5, 4000.0])
+def test_poisson_counts_are_by_inversion(rate):
+    counts = poisson_counts(np.random.default_rng(3), rate, 20_000)
+    uniform = np.random.default_rng(3).random(20_000)
+    np.testing.assert_array_equal(counts, poisson.ppf(uniform, rate))
+    assert (poisson_counts(np.random.default_rng(3), 0.0, 5) == 0).all()
+
+
 # ------------------------------------------------------------------ enough of them
+
+
+def test_errors_settle_as_averages_over_subsets():
+    draws = np.random.default_rng(0).normal(size=(6, 40, 30))
+    assert _have_settled(list(draws))
+    assert not _have_settled([draws[0]])  # of 40 alone errors are known to 11 %
+    assert not _have_settled([draws[0, :20]] * 6)  # too few for any rule
+    assert _have_settled([*draws, draws[0, :5]])  # a subset with failures only
 
 
 def test_quantiles_of_few_draws_hold_the_level():
@@ -150,9 +169,17 @@ def test_quantiles_of_few_draws_hold_the_level():
         low, high = quantiles(rng.normal(size=60), 0.9)
         inside.append(low < rng.normal() < high)
     assert np.mean(inside) == pytest.approx(0.9, abs=0.015)
-    np.testing.assert_allclose(
-        bounds([np.arange(1.0, 40.0), np.arange(3.0, 42.0)], 0.9), [3.0, 39.0]
-    )
+
+
+@pytest.mark.parametrize("n_subsets, n_draws", [(1, 40), (2, 40), (4, 40), (10, 40), (6, 200)])
+def test_averages_of_quantiles_hold_the_level_for_any_number_of_subsets(n_subsets, n_draws):
+    rng = np.random.default_rng(1)
+    inside = []
+    for _ in range(3000):
+        low, high = bounds(list(rng.normal(size=(n_subsets, n_draws))), 0.95)
+        inside.append(norm.cdf(high) - norm.cdf(low))
+    # as wide as for one set of draws, four and ten of 40 hold 96.4 % or more
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.007)
 
 
 def test_fewest_draws_have_the_ends_among_them():

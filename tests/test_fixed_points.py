@@ -6,7 +6,16 @@ from conftest import make_blobs
 from threadpoolctl import threadpool_limits
 
 from skdistmix._bootstrap import multinomial_weights
-from skdistmix._fixed_points import EMMap, Outline, by_chords, by_em_steps, newton_matrix, outlined
+from skdistmix._fixed_points import (
+    EMMap,
+    Outline,
+    by_chords,
+    by_em_steps,
+    informed,
+    newton_matrix,
+    outlined,
+)
+from skdistmix._shards import Block
 from skdistmix.families import GAUSSIAN_FAMILIES, ConjugatePrior, Moments
 
 PRIORS = {"no prior": None, "prior": ConjugatePrior(shrinkage=5.0)}
@@ -172,6 +181,50 @@ def test_newton_matrix_is_that_of_differences(blobs):
     np.testing.assert_allclose(
         matrix @ (np.eye(len(x)) - np.array(columns).T), np.eye(len(x)), atol=2e-2
     )
+
+
+def information_of(family, x, like, X):
+    params = family.params_of_coordinates(x, like)
+    sums = family.score_kernel(params).sums([Block(X, None, range(len(X)))])
+    return params, family.information(params, sums)
+
+
+def test_changes_of_coordinates_are_those_of_differences(blobs, covariance_type):
+    X, labels = blobs
+    em, x = em_map(X, labels, covariance_type)
+    family, h = em.family, 1e-5
+    params, information = information_of(family, x, em.like, X)
+    for column in information.jacobian.T:
+        change = information.arrays_of(column, params)
+        ahead, behind = (
+            family.coordinates(
+                family.params(*(getattr(params, name) + s * h * change[name] for name in change))
+            )
+            for s in (1, -1)
+        )
+        expected = family.coordinate_change(params, change)
+        np.testing.assert_allclose((ahead - behind) / (2 * h), expected, atol=1e-6)
+
+
+def test_the_outline_by_the_information_is_that_of_differences(covariance_type):
+    X, labels = make_blobs(4000, 2, spread=3, seed=3)
+    em, x = em_map(X, labels, covariance_type, reg_covar=0)
+    base, weights = resamples(len(X), len(X), 300)
+    x = by_plain_em(em, x, base)
+    params, information = information_of(em.family, x, em.like, X)
+    found, expected = informed(em.family, params, information), outlined(em, x, base, weights)
+    steps = em(np.tile(x, (5, 1)), weights[:5])[0] - x  # in directions that steps of EM have
+    lacking = steps @ (found.matrix - expected.matrix).T
+    lacking[:, :3] -= lacking[:, :3].mean(axis=1, keepdims=True)  # a constant in all log-weights
+    assert np.abs(lacking / expected.scale).max() < 0.02  # where steps are up to 3
+    np.testing.assert_allclose(found.scale, expected.scale, rtol=0.15)
+    np.testing.assert_allclose(found.unit, expected.unit, rtol=0.15)
+
+
+def test_with_a_prior_there_is_no_outline_by_the_information(blobs):
+    X, labels = blobs
+    em, x = em_map(X, labels, "full", PRIORS["prior"])
+    assert informed(em.family, *information_of(em.family, x, em.like, X)) is None
 
 
 def test_five_iterations_would_be_wrong():

@@ -65,8 +65,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     batch_size : int or "auto", default="auto"
         Rows of a step. "auto": 256, or 64 below 3,000 rows.
     learning_rate : float, default=1e-3
-    schedule : {"cosine", "constant"}, default="cosine"
-        "cosine": the learning rate falls to a fiftieth in the course of the epochs.
+    schedule : {"auto", "cosine", "constant"}, default="auto"
+        "cosine": the learning rate falls to a fiftieth in the course of the epochs. "auto": so
+        with `augmentation`, constant without.
     optimizer : {"adam", "sgd", "madgrad"} or class, default="adam"
         "sgd" has a momentum of 0.9; "madgrad" needs the package of this name.
     early_stopping : bool, default=False
@@ -157,7 +158,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "learning_rate": [Interval(Real, 0.0, None, closed="neither")],
-        "schedule": [StrOptions({"cosine", "constant"})],
+        "schedule": [StrOptions({"auto", "cosine", "constant"})],
         "optimizer": [StrOptions(set(OPTIMIZERS)), type],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0.0, 1.0, closed="neither")],
@@ -183,7 +184,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         max_epochs="auto",
         batch_size="auto",
         learning_rate=1e-3,
-        schedule="cosine",
+        schedule="auto",
         optimizer="adam",
         early_stopping=False,
         validation_fraction=0.1,
@@ -339,12 +340,15 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         layerwise = self.pretraining == "layerwise"
         if layerwise and not hasattr(net.module, "pairs"):
             raise ValueError("pretraining='layerwise' is for network='dense'.")
+        schedule = self.schedule
+        if schedule == "auto":  # plain codes that are not polished hold classes better
+            schedule = "constant" if self.augmentation is None else "cosine"
         return Recipe(
             n_epochs=net.max_epochs,
             n_layer_epochs=max(net.max_epochs // 5, 1) if layerwise else 0,
             corruption=self.corruption,
             augment=augmentation_of(self.augmentation, self.image_shape),
-            cosine=self.schedule == "cosine",
+            cosine=schedule == "cosine",
         )
 
     def _held_out(self, n_rows: int, rng) -> np.ndarray | None:

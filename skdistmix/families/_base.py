@@ -226,7 +226,14 @@ class Family(ABC):
         return None
 
     def params_of_coordinates(self, vector, like) -> Any:
-        """The parameters of a vector, in the shapes of the parameters `like`."""
+        """The parameters of a vector, in the shapes of the parameters `like`.
+
+        `vector` may have further axes in front, which the arrays of the result then have.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no coordinates.")
+
+    def coordinate_change(self, params, change: dict) -> np.ndarray:
+        """Derivative of the coordinates where the arrays of the parameters change by others."""
         raise NotImplementedError(f"{type(self).__name__} has no coordinates.")
 
     #: Names of the divergences between components that `distance` and `barycentre` know. A family

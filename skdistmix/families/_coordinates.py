@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["coordinates", "params_of_coordinates"]
+__all__ = ["coordinate_change", "coordinates", "params_of_coordinates"]
 
 
 def coordinates(family, params) -> np.ndarray | None:
@@ -60,6 +60,33 @@ def params_of_coordinates(family, vector: np.ndarray, like):
         factors = np.exp(parts).reshape(*lead, *shape)
     covariances = family.covariances_of_factors(factors)
     return type(like)(weights / weights.sum(axis=-1, keepdims=True), means, covariances, factors)
+
+
+def coordinate_change(family, params, change: dict) -> np.ndarray:
+    """Derivative of the coordinates where parameters change in a direction.
+
+    Parameters
+    ----------
+    family : GaussianFamily
+    params : GaussianParams
+    change : dict of str to ndarray
+        Derivatives of the weights, which sum to zero, the means and the covariances, shaped like
+        these.
+    """
+    scale, factors = _scale(family), params.precisions_cholesky
+    if family.has_matrices:
+        # With precision U U' and S = U' dC U it changes to U (I - S) U', and U to U (I + T) with
+        # the upper triangular T of which T + T' = -S.
+        i, j, diagonal = _upper(len(scale))
+        inner = np.swapaxes(factors, -1, -2) @ change["covariances"] @ factors
+        moved = -np.triu(inner)
+        moved[..., i[diagonal], j[diagonal]] /= 2
+        parts = ((factors @ moved) * scale[:, None])[..., i, j]
+        parts[..., diagonal] = moved[..., i[diagonal], j[diagonal]]
+    else:
+        parts = -0.5 * change["covariances"] / params.covariances
+    logs, means = change["weights"] / params.weights, change["means"] / scale
+    return np.concatenate([logs, means.ravel(), parts.ravel()])
 
 
 def _scale(family) -> np.ndarray:

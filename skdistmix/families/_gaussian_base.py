@@ -17,7 +17,7 @@ from scipy.linalg import solve_triangular
 from ._barycentres import BARYCENTRES
 from ._base import LOG_OF_ZERO, Family, Moments
 from ._components import COSTS, GaussianComponents, log_overlaps
-from ._coordinates import coordinates, params_of_coordinates
+from ._coordinates import coordinate_change, coordinates, params_of_coordinates
 from ._factors import nearest_covariances
 from ._information import Information, gaussian_information
 from ._kernels import FeatureKernel, TriangularKernel
@@ -162,6 +162,9 @@ class GaussianFamily(Family):
 
     def params_of_coordinates(self, vector, like):
         return params_of_coordinates(self, vector, like)
+
+    def coordinate_change(self, params, change):
+        return coordinate_change(self, params, change)
 
     def kernel(self, params, anchors=None):
         """The fast kernel where raw products are accurate enough, otherwise the safe one."""

@@ -36,6 +36,8 @@ class Information:
         Sum of row weights.
     observed : ndarray of shape (p, p)
         Minus the mean of the second derivatives of the log-density.
+    complete : ndarray of shape (p, p)
+        The same of complete rows: about the unit matrix.
     products : ndarray of shape (p, p)
         Mean of s s', s being the derivatives of the log-density at a row.
     score : ndarray of shape (p,)
@@ -51,6 +53,7 @@ class Information:
 
     weight: float
     observed: np.ndarray
+    complete: np.ndarray
     products: np.ndarray
     score: np.ndarray
     jacobian: np.ndarray
@@ -157,10 +160,13 @@ def gaussian_information(kernel: ScoreKernel, params, sums: ScoreSums) -> Inform
     K, d = params.means.shape
     roots = np.sqrt(params.weights)
     observed, score = sums.products.copy(), np.zeros(len(sums.products))
+    complete = np.zeros_like(observed)
     scale = np.ones(len(score))
     for k, own in enumerate(sums.complete):
         place = kernel.place(k)
-        observed[np.ix_(place, place)] += _complete_information(own, d, kernel.quadratics) - own
+        block = np.ix_(place, place)
+        complete[block] += _complete_information(own, d, kernel.quadratics)
+        observed[block] -= own
         score[place] += own[0]
         scale[place[: 1 + d] if kernel.shared else place] = 1.0 / roots[k]
     jacobian, component = _jacobian(kernel, params, len(score))
@@ -172,12 +178,15 @@ def gaussian_information(kernel: ScoreKernel, params, sums: ScoreSums) -> Inform
         array = scale.reshape(-1, *(1,) * (array.ndim - 1)) * array
         return np.concatenate([basis.T @ array[:K], array[K:]])
 
-    observed, products = (
-        restricted(restricted(matrix).T) / sums.weight for matrix in (observed, sums.products)
+    observed += complete
+    observed, complete, products = (
+        restricted(restricted(matrix).T) / sums.weight
+        for matrix in (observed, complete, sums.products)
     )
     return Information(
         sums.weight,
         observed,
+        complete,
         products,
         restricted(score) / sums.weight,
         restricted(jacobian.T).T,

@@ -67,12 +67,13 @@ class BLBMixture(BaseMixture):
         whose rows stay where they are, if shards are random pieces of the rows (a warning names
         those that do not look so).
     n_subsets : int or "auto", default="auto"
-        "auto": until the standard errors settle, from four to ten. Of shards at most as many as
+        "auto": until the standard errors settle, from six to ten. Of shards at most as many as
         there are.
     n_resamples : int or "auto", default="auto"
-        Resamples of a subset. "auto": until its standard errors settle, 40 at least, 200 where
-        there is one subset only, and as many as `confidence_level` needs (up to 1000). An interval
-        of 95 % needs 39 and one of 99 % 199: of fewer, ends are the outermost, and too near.
+        Resamples of a subset. "auto": until averages of standard errors over the first subsets
+        settle, 40 at least, 200 where there is one subset only, and as many as `confidence_level`
+        needs (up to 1000). An interval of 95 % needs 39 and one of 99 % 199: of fewer, ends are the
+        outermost, and too near.
     confidence_level : float, default=0.95
         Of `confidence_intervals_`.
     n_jobs : int, optional

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._bootstrap import SUBSET_REMAINING, Replicates, Resampling, resampled
 from .._compute import Workers
-from .._fixed_points import Outline, ShardsMap
+from .._fixed_points import Outline, ShardsMap, informed
 from .._intervals import fewest_draws, is_settled, spreads
 from .._sampling import RowSample, all_rows, disjoint_samples
 from .._shards import Shards, cut_rows
@@ -21,13 +21,14 @@ from .._subsets import (
     least_rows,
     odd_shards,
     overlap_rows,
+    sampled_information,
     smallest_exponent,
     subset_rows,
 )
 
 __all__ = ["Outcome", "Plan", "resample"]
 
-FIRST_SUBSETS, FURTHER_SUBSETS, MAX_SUBSETS = 4, 2, 10
+FIRST_SUBSETS, FURTHER_SUBSETS, MAX_SUBSETS = 6, 2, 10
 OUTLINES = 3  # subsets from which it is tried to learn how EM behaves
 WINDOW = 3  # subsets in which averaged errors must not change any more
 PARAMETRIC_ROWS = 50_000  # drawn from the fitted mixture, to learn how EM behaves there
@@ -116,13 +117,16 @@ def resample(workers: Workers, shards: Shards, plan: Plan, resampling: Resamplin
     ValueError
         If EM does not converge on all rows.
     """
-    method, subsets, size = _subsets(workers, shards, plan, resampling)
+    information = _information(workers, shards, plan, resampling)
+    method, subsets, size = _subsets(workers, shards, plan, resampling, information)
     only = len(subsets) == 1
 
     def visit(function, arguments, which):
         return workers.map_shards(function, subsets, arguments, which)
 
     outline, tried = None, 0
+    if information is not None:
+        outline = informed(resampling.family, resampling.params, information)
     while outline is None and tried < min(OUTLINES, len(subsets)):  # a subset may be a bad one
         (outline,) = visit(resampling.outlined, [tried], [tried])
         tried += 1
@@ -130,18 +134,16 @@ def resample(workers: Workers, shards: Shards, plan: Plan, resampling: Resamplin
         params = _exact(workers.map_reduce, shards, resampling, outline)
         resampling = replace(resampling, params=params)
 
-    def of(which):
-        return resampled(visit, resampling, outline, which, plan.n_resamples, only, plan.least)
+    def of(which, n_resamples=plan.n_resamples):
+        return resampled(visit, resampling, outline, which, n_resamples, only, plan.least)
 
     done = Outcome(method, size, resampling.params, [])
     if plan.n_subsets != "auto" or only:
         return replace(done, found=of(list(range(len(subsets)))))
-    found: list[Replicates] = []
-    while len(found) < len(subsets):
-        more = FURTHER_SUBSETS if found else FIRST_SUBSETS
-        found += of(list(range(len(found), min(len(found) + more, len(subsets)))))
-        if _have_settled(found):
-            break
+    found = of(list(range(min(FIRST_SUBSETS, len(subsets)))))
+    while len(found) < len(subsets) and not _have_settled(found):
+        more = range(len(found), min(len(found) + FURTHER_SUBSETS, len(subsets)))
+        found += of(list(more), max(one.n_run for one in found))
     return replace(done, found=found)
 
 
@@ -169,7 +171,15 @@ def _have_settled(found: list[Replicates]) -> bool:
     return is_settled(means, WINDOW)
 
 
-def _subsets(workers, shards, plan, resampling) -> tuple[str, Shards, int]:
+def _information(workers, shards, plan, resampling):
+    """What rows, as they are resampled, say of the parameters; None where that is not known."""
+    if plan.method == "parametric":
+        return None
+    family, params, seed = resampling.family, resampling.params, resampling.seed
+    return sampled_information(workers.map_reduce, shards, family, params, seed)
+
+
+def _subsets(workers, shards, plan, resampling, information) -> tuple[str, Shards, int]:
     """The method, the subsets as shards, and about how many rows they have."""
     family, moments = resampling.family, resampling.family.moments
     if plan.method == "parametric":
@@ -181,9 +191,9 @@ def _subsets(workers, shards, plan, resampling) -> tuple[str, Shards, int]:
     if plan.method == "blb":
         K, smallest = family.n_components, resampling.params.weights.min()
         least = least_rows(family.n_parameters(), K, smallest)
-        error = largest_error(
-            workers.map_reduce, shards, family, resampling.params, resampling.seed
-        )
+        error = 0.0
+        if information is not None:
+            error = largest_error(family, resampling.params, information)
         if plan.whole_shards:  # of sizes that somebody chose
             least = least_rows(family.n_parameters(), K, smallest, FEWEST_PER_PARAMETER)
             found = _whole_shards(workers, shards, plan, moments, resampling.seed, least)

@@ -49,8 +49,12 @@ class Uncertainty:
     @property
     def reflected(self) -> list[list]:
         """Parameters that the truth may have, a list for each subset."""
+        points = self._reflected_points()
+        return [[self._params(x) for x in some] for some in points]
+
+    def _reflected_points(self) -> list[np.ndarray]:
         at = self.family.coordinates(self.params)
-        return [self._params(at - replicates.deviations) for replicates in self.found]
+        return [at - replicates.deviations for replicates in self.found]
 
     def standard_errors(self) -> Bunch:
         """Standard deviations of parameters over resamples, averaged over subsets."""
@@ -62,8 +66,8 @@ class Uncertainty:
 
     def intervals(self, level: float) -> Bunch:
         """Bunches `lower` and `upper` of ends of intervals, shaped like the parameters."""
-        draws = [_arrays(params) for params in self.reflected]
-        ends = {name: bounds([one[name] for one in draws], level) for name in NAMES}
+        draws = [self._params(points) for points in self._reflected_points()]
+        ends = {name: bounds([getattr(one, name) for one in draws], level) for name in NAMES}
         return Bunch(
             lower=Bunch(**{name: ends[name][0] for name in NAMES}),
             upper=Bunch(**{name: ends[name][1] for name in NAMES}),
@@ -85,16 +89,16 @@ class Uncertainty:
         kernels = tuple(tuple(map(self.family.kernel, some)) for some in self.reflected)
         return ProbabilityBounds(kernels, level, n_features, columns)
 
-    def _params(self, points: np.ndarray) -> list:
-        return [self.family.params_of_coordinates(x, self.params) for x in points]
+    def _params(self, points: np.ndarray):
+        """Parameters of a point, or of several, one after the other along the first axis."""
+        return self.family.params_of_coordinates(points, self.params)
 
     def _averaged(self, summary: Callable) -> Bunch:
         values: dict[str, list] = {name: [] for name in NAMES}
         for replicates in self.found:
-            draws = _arrays(self._params(replicates.points))
-            own = self._params(replicates.at[None])[0]
+            draws, own = self._params(replicates.points), self._params(replicates.at)
             for name in NAMES:
-                values[name].append(summary(draws[name], getattr(own, name)))
+                values[name].append(summary(getattr(draws, name), getattr(own, name)))
         return Bunch(**{name: np.mean(values[name], axis=0) for name in NAMES})
 
 
@@ -140,8 +144,3 @@ def _numbers(value) -> np.ndarray:
     if array.dtype.kind not in "biuf":
         raise TypeError(f"statistic must return a number or an array of numbers, got {value!r:.50}")
     return array.astype(np.float64)
-
-
-def _arrays(params: list) -> dict[str, np.ndarray]:
-    """Parameters of several mixtures, one after the other along the first axis."""
-    return {name: np.array([getattr(one, name) for one in params]) for name in NAMES}
