@@ -51,7 +51,9 @@ def frozen():
 
 @pytest.fixture
 def model(frozen):
-    return DeepEmbeddedClustering(3, autoencoder=frozen, max_epochs=3, tol=0, random_state=0)
+    return DeepEmbeddedClustering(
+        3, autoencoder=frozen, update_interval="epoch", max_epochs=3, tol=0, random_state=0
+    )
 
 
 @pytest.fixture(scope="module", params=OBJECTIVES)
@@ -157,18 +159,29 @@ def test_alpha_counts(model):
 
 @pytest.mark.parametrize("target", ["global", "batch"])
 @pytest.mark.parametrize("assignment", ["student_t", "gaussian"])
-@pytest.mark.parametrize("update_interval", [1, 3, "auto"])
+@pytest.mark.parametrize("update_interval", [1, 3, "epoch"])
 def test_targets_and_refreshes(model, target, assignment, update_interval):
     looks = []
     model.set_params(target=target, assignment=assignment, update_interval=update_interval,
                      batch_size=60, monitor=lambda q: looks.append(q))  # fmt: skip
     model.fit(X)
     steps = 3 * 5
-    assert len(looks) == (3 if update_interval == "auto" else -(-steps // update_interval))
+    assert len(looks) == (3 if update_interval == "epoch" else -(-steps // update_interval))
     for q in looks:
         assert q.shape == (300, 3)
         assert_allclose(q.sum(axis=1), 1, rtol=1e-5)
     assert adjusted_rand_score(model.labels_, GROUPS) > 0.9
+
+
+@pytest.mark.parametrize("objective, apart", [("idec", 20), ("dekm", 40)])
+def test_looks_are_not_a_few_steps_apart(model, objective, apart):
+    looks = []
+    model.set_params(objective=objective, update_interval="auto", batch_size=60, max_epochs=21,
+                     monitor=looks.append)  # fmt: skip
+    model.fit(X)  # five steps an epoch
+    assert len(looks) == -(-5 * 21 // apart)
+    model.set_params(objective="idec", batch_size=10, max_epochs=2).fit(X)  # 30 steps an epoch
+    assert len(looks) == -(-5 * 21 // apart) + 2
 
 
 def test_monitor_of_assignments(model):
@@ -201,7 +214,7 @@ def test_the_start_is_no_look():
     looks = []
     net = Autoencoder(image_shape=(2, 3), max_epochs=5)
     model = DeepEmbeddedClustering(2, autoencoder=net, image_shape=(2, 3), augmentation="affine",
-                                   max_epochs=7, tol=0.99, random_state=0,
+                                   max_epochs=7, tol=0.99, random_state=0, update_interval="epoch",
                                    monitor=lambda q: looks.append(q))  # fmt: skip
     model.fit(X[:60])
     assert model.n_epochs_ == 6 and model.converged_ and len(looks) == 2

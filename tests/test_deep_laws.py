@@ -1,6 +1,7 @@
 """The laws of the package for estimators with a network."""
 
 import pickle
+from multiprocessing.pool import ThreadPool
 
 import numpy as np
 import pytest
@@ -64,6 +65,17 @@ def test_global_state_is_left_alone(estimator):
     torch.manual_seed(4)
     np.random.seed(4)  # noqa: NPY002
     assert_array_equal(clone(estimator).fit(X).transform(X), model.transform(X))
+
+
+@each
+def test_fits_in_threads_are_those_of_one_after_the_other(estimator):
+    seeds = range(4)
+    models = [clone(estimator).set_params(random_state=seed) for seed in seeds]
+    expected = [clone(model).fit(X).transform(X) for model in models]
+    with ThreadPool(4) as pool:
+        fitted = pool.map(lambda model: model.fit(X), models)
+    for model, codes in zip(fitted, expected, strict=True):
+        assert_array_equal(model.transform(X), codes)
 
 
 @each

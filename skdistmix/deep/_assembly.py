@@ -45,6 +45,7 @@ N_COMPONENTS, NARROWEST = 10, (32, 32, 64)
 
 START_EPOCHS = 5  # in which augmented rows are drawn to their clusters at the start
 AUGMENTED_GAMMA, IMAGE_RATE = 1.0, 1e-3
+FEWEST_STEPS = 20  # between refreshes
 
 
 def augmentation_of(augmentation, image_shape) -> Callable | None:
@@ -193,8 +194,11 @@ def joint_net(
     if rate == "auto":
         has_images = getattr(module.network, "has_images", False)
         rate = IMAGE_RATE if has_images else objective.learning_rate
+    size = _batch_size(choices.batch_size, len(rows))
     if interval == "auto":
         interval = objective.update_interval
+        if interval == "epoch" and -(-len(rows) // size) < FEWEST_STEPS:
+            interval = FEWEST_STEPS  # after a few steps no row has another label, and it would end
     progress = Progress(
         rows,
         objective,
@@ -213,7 +217,7 @@ def joint_net(
         gamma=gamma,
         lr=rate,
         max_epochs=choices.max_epochs,
-        batch_size=_batch_size(choices.batch_size, len(rows)),
+        batch_size=size,
         callbacks=choices.callbacks,
         autocast=autocast_type(choices.precision, device),
         device=device,

@@ -38,6 +38,8 @@ from ._starts import INITS
 
 __all__ = ["DeepEmbeddedClustering"]
 
+COUNT = Interval(Integral, 1, None, closed="left")
+
 
 class DeepEmbeddedClustering(
     ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, BaseEstimator
@@ -76,8 +78,8 @@ class DeepEmbeddedClustering(
     target : {"global", "batch"}, default="global"
         Rows from which the sharper assignments of "idec" and "dec" come: all, at the last refresh;
         or those of the batch, which is biased where clusters are many.
-    update_interval : int or "auto", default="auto"
-        Steps between looks at all rows. "auto": an epoch; 40 with "dekm".
+    update_interval : int, "epoch" or "auto", default="auto"
+        Steps between looks at all rows. "auto": 40 with "dekm", otherwise an epoch but 20 at least.
     tol : float, default=1e-3
         Training ends when a smaller share of rows changes its label between two looks.
     init : {"auto", "kmeans", "landmark_spectral"} or clusterer, default="auto"
@@ -172,7 +174,7 @@ class DeepEmbeddedClustering(
     """
 
     _parameter_constraints: dict = {
-        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "n_clusters": [COUNT],
         "autoencoder": [Autoencoder, FrozenEstimator, None],
         "image_shape": [list, tuple, np.ndarray, None],
         "objective": [StrOptions(set(OBJECTIVES))],
@@ -180,12 +182,12 @@ class DeepEmbeddedClustering(
         "alpha": [Interval(Real, 0.0, None, closed="neither")],
         "gamma": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"})],
         "target": [StrOptions({"global", "batch"})],
-        "update_interval": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "update_interval": [COUNT, StrOptions({"auto", "epoch"})],
         "tol": [Interval(Real, 0.0, 1.0, closed="left")],
         "init": [StrOptions(set(INITS)), HasMethods("fit_predict")],
         "augmentation": [StrOptions({"affine"}), callable, None],
         "max_epochs": [Interval(Integral, 0, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [COUNT, StrOptions({"auto"})],
         "learning_rate": [Interval(Real, 0.0, None, closed="neither"), StrOptions({"auto"})],
         "optimizer": [StrOptions(set(OPTIMIZERS)), type],
         "callbacks": [list, None],

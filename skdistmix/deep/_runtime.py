@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 
 import torch
 
 __all__ = ["OPTIMIZERS", "autocast_type", "chosen_device", "optimizer_options", "seeded"]
 
+_ONE_AT_A_TIME = RLock()
 OPTIMIZERS = ("adam", "sgd", "madgrad")
 
 
@@ -62,9 +64,12 @@ def _has_bfloat16(device: torch.device) -> bool:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Random numbers of torch from a seed; the caller's generators are left as they were."""
+    """Random numbers of torch from a seed; the caller's generators are left as they were.
+
+    Threads share them, so that one fit at a time has its seed.
+    """
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), _reproducible_blas(device):
+    with _ONE_AT_A_TIME, torch.random.fork_rng(devices=devices), _reproducible_blas(device):
         torch.manual_seed(seed)
         yield
 
