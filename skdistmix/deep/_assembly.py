@@ -168,9 +168,10 @@ def started(choices, network, rows: TrainingRows, rng) -> tuple[JointModule, np.
     init = choices.init
     if init == "auto":
         init = "landmark_spectral" if augmented else "kmeans"
-    if augmented and hasattr(network, "divide_code"):
+    if hasattr(network, "divide_code"):
         spread = float(codes.std())
-        if spread > 0:  # distances at which assignments are neither sure nor even
+        if spread > 0:  # distances at which assignments are neither sure nor even, whatever the
+            # unit in which the autoencoder learnt its codes
             network.divide_code(spread)
             codes = codes / spread
     labels = start_labels(init, codes, choices.n_clusters, rng)
