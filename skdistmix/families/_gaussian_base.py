@@ -24,6 +24,7 @@ from ._kernels import FeatureKernel, TriangularKernel
 from ._many import em_of_many
 from ._prior import ConjugatePrior, CovariancePenalty, PriorRows
 from ._scores import ScoreKernel
+from ._shapes import geometric_means, own_axes
 from ._statistics import AnchoredSums, GaussianStatistics
 
 __all__ = ["GaussianFamily", "GaussianParams"]
@@ -76,8 +77,12 @@ class GaussianFamily(Family):
     moments: Moments | None = None
     prior_rows: PriorRows | None = None
 
-    #: "covariance_type" of scikit-learn.
+    #: `covariance_type` of the estimators.
     name = ""
+    #: That of scikit-learn whose parameters have the same shapes.
+    sklearn_name = ""
+    #: Whether a ConjugatePrior is defined for these covariances.
+    has_conjugate_prior = True
     #: Whether statistics need matrices of second moments.
     full_scatter = True
 
@@ -259,6 +264,20 @@ class GaussianFamily(Family):
         """Parameters with the factors that belong to the covariances."""
         return GaussianParams(weights, means, covariances, self.factors_of(covariances))
 
+    def decomposition(self, params) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Volumes (K,), shapes (K, d) and axes as columns (K, d, d) of the covariances.
+
+        Covariance k is ``volume * axes @ diag(shape) @ axes.T``, and shapes have the product one.
+        """
+        covariances = self._component_covariances(params)
+        if covariances.ndim == 3:
+            variances, axes = own_axes(covariances)
+        else:
+            variances, axes = covariances, np.eye(covariances.shape[1])
+        volumes = geometric_means(variances)
+        axes = np.broadcast_to(axes, (*variances.shape, variances.shape[1]))
+        return volumes, variances / volumes[:, None], np.array(axes)
+
     costs = tuple(COSTS)
 
     def components(self, params):
@@ -303,6 +322,8 @@ class GaussianFamily(Family):
 
     #: Whether each component has a covariance of its own.
     per_component = True
+    #: Whether this covariance depends on the component's own rows only.
+    independent = True
 
     def _features_are_accurate(self, params) -> bool:
         offset = np.abs(params.means - self.moments.mean)
