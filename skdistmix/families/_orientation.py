@@ -30,6 +30,7 @@ import numpy as np
 __all__ = ["best_axes", "shared_axes"]
 
 ROUNDS, WARM_ROUNDS = 500, 10
+SMALL_TURN = 1e-4  # that rounding may explain
 SETTLED = 1e-10  # angle of the next step at which the axes are taken for the best
 LARGEST_TURN = 0.7  # of a pair of axes in a round
 N_TRIALS = 4  # lengths of a step that are tried
@@ -81,11 +82,26 @@ def best_axes(
 
 
 def shared_axes(covariances: np.ndarray) -> np.ndarray:
-    """Axes of covariances that have all axes in common: those of a sum that mixes up no two."""
+    """Axes of covariances that have all axes in common.
+
+    Those of a weighted sum, in which no two are mixed up that differ in one covariance; but where
+    two variances of the sum are close rounding turns their axes, and a step of Jacobi's method with
+    all covariances turns them back.
+    """
     K, d, _ = covariances.shape
     sizes = np.trace(covariances, axis1=1, axis2=2) / d
     unequal = 1.0 + np.sqrt(np.arange(1, K + 1) * 2.0) % 1.0  # no simple ratios
-    return np.linalg.eigh(np.tensordot(unequal / sizes, covariances, 1))[1]
+    axes = np.linalg.eigh(np.tensordot(unequal / sizes, covariances, 1))[1]
+    turned = axes.T @ covariances @ axes
+    variances = np.diagonal(turned, axis1=1, axis2=2)
+    apart = variances[:, None, :] - variances[:, :, None]
+    share = apart / np.maximum(variances[:, None, :] * variances[:, :, None], np.finfo(float).tiny)
+    angles, weight = (turned * share).sum(axis=0), (apart * share).sum(axis=0)
+    angles = np.where(weight > 0, angles / np.where(weight > 0, weight, 1.0), 0.0)
+    if np.abs(angles).max() > SMALL_TURN:  # not one set of axes
+        return axes
+    axes = axes @ (np.eye(d) + 0.5 * (angles - angles.T))
+    return axes @ (1.5 * np.eye(d) - 0.5 * axes.T @ axes)  # orthogonal to rounding again
 
 
 @dataclass(frozen=True)
