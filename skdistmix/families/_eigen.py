@@ -165,7 +165,7 @@ class VEIGaussian(ParsimoniousGaussian, DiagonalGaussian):
     name = "VEI"
 
     def fitted(self, shares, covariances, previous=None):
-        return same_shape(shares, covariances)
+        return same_shape(shares, covariances, None if previous is None else previous[0])
 
     def _n_covariance_parameters(self, n_components, n_features):
         return n_components + n_features - 1
@@ -213,7 +213,7 @@ class VEEGaussian(SharedCoordinates, FullGaussian):
     name = "VEE"
 
     def fitted(self, shares, covariances, previous=None):
-        return proportional(shares, covariances)
+        return proportional(shares, covariances, None if previous is None else previous[0])
 
     def coordinate_system(self, params):
         factors, d = params.precisions_cholesky, params.means.shape[1]

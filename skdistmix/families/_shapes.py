@@ -56,12 +56,13 @@ def equal_volumes(shares: np.ndarray, variances: np.ndarray) -> np.ndarray:
     return variances * (shares @ volumes / volumes)[:, None]
 
 
-def same_shape(shares: np.ndarray, variances: np.ndarray) -> np.ndarray:
+def same_shape(shares: np.ndarray, variances: np.ndarray, start=None) -> np.ndarray:
     """Diagonals of covariances with a volume each and one shape: model VEI.
 
-    Volumes and shape are computed from each other in turn; each is the best for the other.
+    Volumes and shape are computed from each other in turn; each is the best for the other. They
+    begin with the shape of the variances `start`, or of the mean ones.
     """
-    shape = _unit(shares @ variances)
+    shape = _unit(shares @ variances if start is None else start)
     volumes = _positive((variances / shape).mean(axis=1))
     for _ in range(ROUNDS):
         before = volumes
@@ -72,11 +73,14 @@ def same_shape(shares: np.ndarray, variances: np.ndarray) -> np.ndarray:
     return volumes[:, None] * shape
 
 
-def proportional(shares: np.ndarray, covariances: np.ndarray) -> np.ndarray:
-    """Covariances with a volume each that are one but for it: model VEE."""
+def proportional(shares: np.ndarray, covariances: np.ndarray, start=None) -> np.ndarray:
+    """Covariances with a volume each that are one but for it: model VEE.
+
+    As :func:`same_shape`, from the covariance `start` or the mean one.
+    """
     K, d, _ = covariances.shape
     flat = covariances.reshape(K, d * d)
-    one = _unit_matrix(np.tensordot(shares, covariances, 1))
+    one = _unit_matrix(np.tensordot(shares, covariances, 1) if start is None else start)
     volumes = _positive(flat @ np.linalg.inv(one).ravel() / d)
     for _ in range(ROUNDS):
         before = volumes
