@@ -480,9 +480,7 @@ def test_fitted_state_is_plain_and_survives_pickling(blobs, any_type):
         assert isinstance(value, (float, int, type(None), GaussianStatistics, Moments)), name
     back = pickle.loads(pickle.dumps(gmm))
     np.testing.assert_array_equal(back.predict_proba(X), gmm.predict_proba(X))
-    assert_same_bits(
-        fit(X, any_type, random_state=0), fit(X, any_type, random_state=0)
-    )
+    assert_same_bits(fit(X, any_type, random_state=0), fit(X, any_type, random_state=0))
     assert clone(gmm).get_params() == gmm.get_params()
     with_prior = clone(gmm.set_params(prior=ConjugatePrior(shrinkage=0.2)))
     assert with_prior.prior is not gmm.prior

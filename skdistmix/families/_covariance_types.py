@@ -41,7 +41,7 @@ def gaussian_family(name: str, n_features: int | None = None) -> type:
     ----------
     name : str
     n_features : int, optional
-        For "E" and "V", which are for one feature.
+        For "E" and "V", which are for one feature. None: not known yet.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def gaussian_family(name: str, n_features: int | None = None) -> type:
         If there is none; it names those that are written nearly so.
     """
     known = [*GAUSSIAN_FAMILIES, *SAME_TYPES]
-    if name in ONE_COLUMN and n_features == 1:
+    if name in ONE_COLUMN and n_features in (1, None):
         return GAUSSIAN_FAMILIES[ONE_COLUMN[name]]
     if name in known:
         return GAUSSIAN_FAMILIES[SAME_TYPES.get(name, name)]

@@ -26,6 +26,7 @@ from ._gaussian_base import GaussianParams, _beside
 from ._orientation import best_axes, shared_axes
 from ._rotated import RotatedFeatureKernel, RotatedTriangularKernel
 from ._shapes import (
+    decomposition,
     equal_determinants,
     equal_volumes,
     geometric_means,
@@ -249,12 +250,7 @@ class CommonAxes(SharedCoordinates, FullGaussian):
         return (axes, roots) if left.max() <= SHARED else None
 
     def decomposition(self, params):
-        axes = shared_axes(params.covariances)
-        variances = np.einsum("ij,kil,lj->kj", axes, params.covariances, axes)
-        order = np.argsort(-variances[0])
-        axes, variances = axes[:, order], variances[:, order]
-        volumes = geometric_means(variances)
-        return volumes, variances / volumes[:, None], np.tile(axes, (len(volumes), 1, 1))
+        return decomposition(params.covariances, shared_axes(params.covariances))
 
 
 class EVEGaussian(CommonAxes):

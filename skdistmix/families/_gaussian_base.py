@@ -24,7 +24,7 @@ from ._kernels import FeatureKernel, TriangularKernel
 from ._many import em_of_many
 from ._prior import ConjugatePrior, CovariancePenalty, PriorRows
 from ._scores import ScoreKernel
-from ._shapes import geometric_means, own_axes
+from ._shapes import decomposition
 from ._statistics import AnchoredSums, GaussianStatistics
 
 __all__ = ["GaussianFamily", "GaussianParams"]
@@ -57,7 +57,7 @@ class GaussianParams:
 
 @dataclass(frozen=True)
 class GaussianFamily(Family):
-    """What the four covariance types share.
+    """What all covariance types share.
 
     Parameters
     ----------
@@ -264,19 +264,9 @@ class GaussianFamily(Family):
         """Parameters with the factors that belong to the covariances."""
         return GaussianParams(weights, means, covariances, self.factors_of(covariances))
 
-    def decomposition(self, params) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Volumes (K,), shapes (K, d) and axes as columns (K, d, d) of the covariances.
-
-        Covariance k is ``volume * axes @ diag(shape) @ axes.T``, and shapes have the product one.
-        """
-        covariances = self._component_covariances(params)
-        if covariances.ndim == 3:
-            variances, axes = own_axes(covariances)
-        else:
-            variances, axes = covariances, np.eye(covariances.shape[1])
-        volumes = geometric_means(variances)
-        axes = np.broadcast_to(axes, (*variances.shape, variances.shape[1]))
-        return volumes, variances / volumes[:, None], np.array(axes)
+    def decomposition(self, params) -> tuple:
+        """Volumes, shapes and axes of the covariances, see ``_shapes.decomposition``."""
+        return decomposition(self._component_covariances(params))
 
     costs = tuple(COSTS)
 

@@ -23,6 +23,7 @@ from ._base import DegenerateComponentError
 from ._factors import degenerate
 
 __all__ = [
+    "decomposition",
     "equal_determinants",
     "equal_volumes",
     "geometric_means",
@@ -107,6 +108,32 @@ def unit_determinants(covariances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Volumes of covariances, and the covariances divided by them."""
     volumes = np.array([_volume(c, k) for k, c in enumerate(covariances)])
     return volumes, covariances / volumes[:, None, None]
+
+
+def decomposition(covariances: np.ndarray, shared=None) -> tuple:
+    """Volumes (K,), shapes (K, d) and axes as columns (K, d, d) of covariances.
+
+    Covariance k is ``volume * axes @ diag(shape) @ axes.T``, and shapes have the product one. Axes
+    are in the order of falling variances, those of the first component if all have them in common.
+
+    Parameters
+    ----------
+    covariances : ndarray of shape (K, d, d) or (K, d)
+        Matrices, or variances of uncorrelated features, whose axes are left in their order.
+    shared : ndarray of shape (d, d), optional
+        Axes that all have in common.
+    """
+    if covariances.ndim == 2:
+        variances, axes = covariances, np.eye(covariances.shape[1])
+    elif shared is None:
+        variances, axes = own_axes(covariances)
+    else:
+        variances = np.einsum("ij,kil,lj->kj", shared, covariances, shared)
+        order = np.argsort(-variances[0])
+        variances, axes = variances[:, order], shared[:, order]
+    volumes = geometric_means(variances)
+    axes = np.array(np.broadcast_to(axes, (*variances.shape, variances.shape[1])))
+    return volumes, variances / volumes[:, None], axes
 
 
 def _unit(variances: np.ndarray) -> np.ndarray:

@@ -16,6 +16,10 @@ __all__ = ["GaussianModel"]
 class GaussianModel(BaseMixture):
     """A Gaussian mixture with the parameters and attributes of scikit-learn's."""
 
+    def _validate_params(self):
+        super()._validate_params()
+        gaussian_family(self.covariance_type)  # an error names types that are written nearly so
+
     def _family(self, n_features: int):
         """The family, before it knows the data."""
         kind = gaussian_family(self.covariance_type, n_features)
