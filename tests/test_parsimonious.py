@@ -1,9 +1,8 @@
-"""The fourteen parsimonious covariance models against R's mclust, and as users meet them."""
+"""The parsimonious covariance models as users meet them; their values are in another module."""
 
-import json
 import pickle
 import warnings
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,10 +12,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from skdistmix import BLBMixture, DistributedGMM, MixtureOfExpertsAggregator, reduce_mixtures
+from skdistmix._shards import Block
 from skdistmix.families import (
     ConjugatePrior,
     DegenerateComponentError,
-    FeatureKernel,
     Moments,
     TriangularKernel,
     gaussian_family,
@@ -24,116 +23,6 @@ from skdistmix.families import (
 from skdistmix.families._orientation import best_axes, shared_axes
 from skdistmix.families._rotated import RotatedFeatureKernel, RotatedTriangularKernel
 from skdistmix.families._shapes import proportional, same_shape
-
-R = json.loads((Path(__file__).parent / "r_values" / "parsimonious.json").read_text())
-MODELS = list(R["grid"]["em"])
-ITERATIVE = {"VEI", "VEE", "VEV", "EVE", "VVE"}
-STARTS = list(R["em"])
-
-
-def digits(text):
-    return np.array([int(digit) for digit in text])
-
-
-def em(X, n_components, model, labels, max_iter=20_000, sample_weight=None, **options):
-    """EM from labels to its end."""
-    gmm = DistributedGMM(
-        n_components, covariance_type=model, init_params=labels, reg_covar=0, tol=1e-13,
-        max_iter=max_iter, **options,
-    )  # fmt: skip
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return gmm.fit(X, sample_weight=sample_weight)
-
-
-def matrices(gmm):
-    """Covariances of any type as (n_components, n_features, n_features)."""
-    family, params = gmm._family_and_params()
-    covariances = family.components(params).covariances
-    return covariances if covariances.ndim == 3 else covariances[:, :, None] * np.eye(4)
-
-
-# ------------------------------------------------------------------ R
-
-
-@pytest.mark.parametrize("start", STARTS)
-@pytest.mark.parametrize("model", MODELS)
-def test_one_m_step_is_that_of_r(iris, model, start):
-    case = R["em"][start]
-    theirs = case["models"][model]
-    labels = digits(case["labels"])
-    gmm = em(iris, labels.max() + 1, model, labels, max_iter=0)
-    if model == "VVE":  # mclust does not maximise: see the test of its optimum
-        return
-    rel = 1e-6 if model in ITERATIVE else 1e-9
-    assert gmm.lower_bound_ * len(iris) == pytest.approx(theirs["m_step"], rel=rel)
-
-
-@pytest.mark.parametrize("start", STARTS)
-@pytest.mark.parametrize("model", MODELS)
-def test_em_ends_where_r_does(iris, model, start):
-    case = R["em"][start]
-    theirs, labels = case["models"][model], digits(case["labels"])
-    gmm = em(iris, labels.max() + 1, model, labels)
-    total = gmm.lower_bound_ * len(iris)
-    assert gmm.n_parameters_ == theirs["df"]
-    if model == "VVE":
-        assert total > theirs["em"] - 1e-4
-        assert total == pytest.approx(R["vve"][str(labels.max() + 1)], rel=1e-9)
-        return
-    assert total == pytest.approx(theirs["em"], rel=1e-9)
-    for ours, name in ((gmm.weights_, "weights"), (gmm.means_, "means")):
-        np.testing.assert_allclose(ours, theirs[name], atol=1e-4)
-    np.testing.assert_allclose(matrices(gmm), theirs["covariances"], atol=1e-4)
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_weights_are_repeated_rows_of_r(iris, model):
-    case = R["weighted"]
-    weights, labels = digits(case["row_weights"]), digits(case["labels"])
-    gmm = em(iris, 3, model, labels, sample_weight=weights)
-    total, theirs = gmm.lower_bound_ * weights.sum(), case["models"][model]
-    if model == "VVE":
-        assert total > theirs["em"] - 1e-4
-        return
-    assert total == pytest.approx(theirs["em"], rel=1e-9)
-    if "means" in theirs:
-        np.testing.assert_allclose(gmm.means_, theirs["means"], atol=1e-4)
-
-
-def test_criteria_choose_the_model_of_r(iris):
-    """All models for 1 to 4 components; `examples/benchmarks/parsimonious.py` goes to 9."""
-    grid, best = R["grid"], {}
-    for model in MODELS:
-        for K in range(1, 5):
-            labels = digits(grid["labels"][str(K)]) if K > 1 else np.zeros(len(iris), int)
-            gmm = em(iris, K, model, labels, acceleration="squarem" if K == 4 else None)
-            best[model, K] = -gmm.bic_
-            theirs, end = grid["bic"][model][K - 1], grid["em"][model][K - 1]
-            total = gmm.lower_bound_ * len(iris)
-            assert end is None or K == 4 or total > end - 1e-5
-            if end is not None and abs(total - end) < 1e-4 and abs(2 * end - theirs) > 0:
-                # where mclust's default stop is at the optimum, its BIC is that of the optimum
-                at_end = 2 * end - gmm.n_parameters_ * np.log(len(iris))
-                if abs(at_end - theirs) < 0.1:
-                    assert best[model, K] == pytest.approx(theirs, rel=1e-3)
-    assert max(best, key=best.get) == ("VEV", 2)
-    assert best["VEV", 2] == pytest.approx(grid["bic"]["VEV"][1], rel=1e-8)
-
-
-@pytest.mark.parametrize("fit", R["univariate"]["fits"], ids=lambda f: f"{f['model']}{f['df']}")
-def test_one_variable(fit):
-    X = np.array(R["univariate"]["x"])[:, None]
-    variances = np.broadcast_to(fit["variances"], len(fit["weights"]))
-    gmm = DistributedGMM(
-        len(fit["weights"]), covariance_type=fit["model"], reg_covar=0, tol=1e-12, max_iter=10_000,
-        weights_init=fit["weights"], means_init=np.array(fit["means"])[:, None],
-        precisions_init=1 / variances,
-    ).fit(X)  # fmt: skip
-    assert gmm.n_parameters_ == fit["df"]
-    assert gmm.lower_bound_ * len(X) == pytest.approx(fit["em"], rel=1e-6)
-    assert gmm.covariance_type_ == {"E": "EII", "V": "spherical"}[fit["model"]]
-
 
 # ------------------------------------------------------------------ names
 
@@ -291,7 +180,7 @@ def test_thirty_correlated_columns(model):
 
 
 @pytest.mark.parametrize("model", ["VEE", "EVE", "VVE"])
-@pytest.mark.parametrize("d, offset", [(3, 0.0), (3, 300.0), (40, 0.0)])
+@pytest.mark.parametrize("d, offset", [(3, 0.0), (3, 30_000.0), (40, 0.0)])
 def test_kernels_in_shared_coordinates_are_right(model, d, offset):
     X, labels = make_blobs(n_rows=2000, n_features=d)
     X[labels == 0] += offset
@@ -304,13 +193,11 @@ def test_kernels_in_shared_coordinates_are_right(model, d, offset):
     factors, norm = params.precisions_cholesky, family._log_norm(params)
     plain = TriangularKernel(params.means, factors, norm, params.means)
     np.testing.assert_allclose(kernel.log_joint(X), plain.log_joint(X), rtol=1e-8, atol=1e-7)
-    from skdistmix._shards import Block
-
     a, b = (k.statistics([Block(X, None, range(len(X)))]) for k in (kernel, plain))
     assert a.log_likelihood == pytest.approx(b.log_likelihood, rel=1e-9)
     a, b = a.about(params.means), b.about(params.means)
     np.testing.assert_allclose(a.second, b.second, rtol=1e-6, atol=1e-6 * np.abs(b.second).max())
-    other = type(kernel) is not FeatureKernel and pickle.loads(pickle.dumps(kernel))
+    other = pickle.loads(pickle.dumps(kernel))
     np.testing.assert_array_equal(other.log_joint(X), kernel.log_joint(X))
 
 
@@ -380,19 +267,29 @@ def test_aggregates_of_the_models_are_of_the_model(blobs, model):
 
 
 @pytest.mark.parametrize("model", ["EII", "EVI", "VEE"])
-def test_errors_come_from_resamples(blobs, model):
-    X, labels = blobs
+def test_errors_come_from_resamples(model):
+    X, labels = make_blobs(spread=30)
     gmm = DistributedGMM(3, covariance_type=model, init_params=labels, reg_covar=0, max_iter=2000)
-    fitted = gmm.fit(X)
     with pytest.raises(NotImplementedError, match=f"{model!r} have no scores.*BLBMixture"):
-        fitted.standard_errors(X)
-    model = BLBMixture(gmm, method="bootstrap", n_resamples=20, random_state=0).fit(X)
-    spread = np.sqrt(
-        [np.trace(c) / 3 if np.ndim(c) == 2 else np.mean(c) for c in model.covariances_]
-    )
-    expected = spread / np.sqrt(1000)
-    ratio = model.standard_errors_.means.mean(axis=1) / expected
-    assert (ratio > 0.6).all() and (ratio < 1.6).all()
+        gmm.fit(X).standard_errors(X)
+    errors = BLBMixture(gmm, method="bootstrap", n_resamples=40, random_state=0).fit(X)
+    for k in range(3):  # separated: the errors of the means are those of their own rows
+        own = X[labels == k]
+        expected = own.std(axis=0) / np.sqrt(len(own))
+        np.testing.assert_allclose(errors.standard_errors_.means[k], expected, rtol=0.4)
+
+
+@pytest.mark.parametrize("model", PARSIMONIOUS_TYPES)
+def test_a_stream_goes_on_from_a_fit(blobs, model):
+    X, labels = blobs
+    options = {"covariance_type": model, "init_params": labels, "reg_covar": 0.1}
+    gmm = DistributedGMM(3, tol=1e-9, max_iter=500, **options).fit(X)
+    family, params = gmm._family_and_params()
+    family = replace(family, reg_covar=0.1)
+    back = family.m_step(family.implied_statistics(params))
+    np.testing.assert_allclose(back.covariances, params.covariances, rtol=1e-6, atol=1e-9)
+    before = gmm.score(X)
+    assert gmm.partial_fit(X).score(X) == pytest.approx(before, abs=1e-6)
 
 
 # ------------------------------------------------------------------ what cannot be
@@ -406,7 +303,6 @@ def test_priors(blobs, model):
         with pytest.raises(ValueError, match=f"no conjugate prior for covariance_type='{model}'"):
             gmm.set_params(prior=prior).fit(X)
     gmm.set_params(prior=None, covariance_penalty="auto", reg_covar=0, tol=1e-9, max_iter=500)
-    X[:2] = X[0]
     values = gmm.fit(X).objectives_
     assert np.diff(values).min() > -1e-12
 
@@ -425,7 +321,7 @@ def test_a_point_has_no_covariance(model):
 
 @pytest.mark.parametrize("model", PARSIMONIOUS_TYPES)
 def test_a_component_that_lost_its_rows_stays_in_the_model(blobs, model):
-    X, labels = blobs
+    X, _ = blobs
     start = start_of(X, 3, model)
     start["means_init"][1] = 1e4  # no row comes near
     gmm = DistributedGMM(3, covariance_type=model, max_iter=5, tol=0, **start)
