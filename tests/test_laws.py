@@ -8,7 +8,7 @@ from dataclasses import is_dataclass
 import joblib
 import numpy as np
 import pytest
-from conftest import CutIn, make_blobs, start_of
+from conftest import DIAGONAL_TYPES, CutIn, make_blobs, start_of
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
@@ -98,13 +98,13 @@ def test_seeded_fits_do_not_depend_on_contiguous_splits(blobs, init_params):
     assert_same_model(fit(X, n_shards=5, **kwargs), whole)
 
 
-@pytest.mark.parametrize("safe", [False, True])
-def test_same_bits_for_every_number_of_workers_and_backend(safe):
+@pytest.mark.parametrize("safe, covariance_type", [(False, "full"), (True, "full"), (False, "VVE")])
+def test_same_bits_for_every_number_of_workers_and_backend(safe, covariance_type):
     X, _ = make_blobs(n_rows=200_000, n_features=4)
     if safe:  # a component tight enough for the other kernel
         X[:4000] = X[0] + 1e-6 * X[:4000]
     shards = as_shards(np.array_split(X, 3))
-    kwargs = {"random_state": 0, "max_iter": 3}
+    kwargs = {"covariance_type": covariance_type, "random_state": 0, "max_iter": 3}
     one = fit(shards, n_jobs=1, **kwargs)
     for n_jobs in (None, 2, 5):
         assert_same_bits(fit(shards, n_jobs=n_jobs, **kwargs), one)
@@ -381,13 +381,16 @@ def test_scaled_data_have_scaled_covariances(blobs, any_type, factor):
     np.testing.assert_allclose(b.means_, a.means_ * factor, rtol=1e-8)
 
 
-@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag"])
+@pytest.mark.parametrize(
+    "covariance_type", ["full", "tied", "diag", "EEI", "VEI", "EVI", "VEE", "EVV"]
+)
 def test_separately_scaled_columns(blobs, covariance_type):
     X, labels = blobs
     factors = np.array([1e-4, 1.0, 1e5])
     kwargs = {"init_params": labels, "reg_covar": 0}
     a, b = fit(X, covariance_type, **kwargs), fit(X * factors, covariance_type, **kwargs)
-    square = factors**2 if covariance_type == "diag" else np.outer(factors, factors)
+    is_diagonal = covariance_type in ("diag", *DIAGONAL_TYPES)
+    square = factors**2 if is_diagonal else np.outer(factors, factors)
     np.testing.assert_allclose(b.covariances_, a.covariances_ * square, rtol=1e-7)
 
 

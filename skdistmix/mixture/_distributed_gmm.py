@@ -40,8 +40,31 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
     ----------
     n_components : int, default=1
         Number of components K.
-    covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
-        Each component has its own covariance matrix; all share one; own variances; one variance.
+    covariance_type : str, default="full"
+        A covariance is a volume (a number) times a matrix of a shape (variances of product one)
+        along the axes of an orientation. Each may be equal for all components (E) or vary (V);
+        axes may be those of the columns (I). With d columns and o = d (d - 1) / 2:
+
+        ====================  ======  ======  ===========  =========================
+        name                  volume  shape   orientation  parameters of covariances
+        ====================  ======  ======  ===========  =========================
+        "EII"                 equal   sphere  none         1
+        "spherical" or "VII"  varies  sphere  none         K
+        "EEI"                 equal   equal   columns      d
+        "VEI"                 varies  equal   columns      K + d - 1
+        "EVI"                 equal   varies  columns      1 + K (d - 1)
+        "diag" or "VVI"       varies  varies  columns      K d
+        "tied" or "EEE"       equal   equal   equal        d + o
+        "VEE"                 varies  equal   equal        K + d - 1 + o
+        "EVE"                 equal   varies  equal        1 + K (d - 1) + o
+        "VVE"                 varies  varies  equal        K d + o
+        "EEV"                 equal   equal   varies       d + K o
+        "VEV"                 varies  equal   varies       K + d - 1 + K o
+        "EVV"                 equal   varies  varies       1 + K (d - 1) + K o
+        "full" or "VVV"       varies  varies  varies       K d + K o
+        ====================  ======  ======  ===========  =========================
+
+        For one column also "E" (equal variance) and "V".
     tol : float or "likelihood", default=1e-3
         EM stops when the mean objective of the rows changes by less. With "likelihood" it stops
         when the estimated TOTAL log-likelihood still to gain stays below 0.03, as criteria such as
@@ -49,7 +72,8 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
         extrapolates the last gains: it cannot see past a plateau, and where there are more
         components than the data support it may miss a few units.
     reg_covar : float, default=1e-6
-        Added to the diagonal of covariances.
+        Added to the diagonal of covariances; where components have parts of these in common, to
+        those of their rows, before what is common is found.
     max_iter : int, default=100
         Largest number of EM iterations.
     n_init : int, default=1
@@ -86,7 +110,8 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
         the root of the sum of weights.
     prior : "auto" or ConjugatePrior, optional
         Maximise the posterior density under a conjugate prior of means and covariances; "auto" is
-        ``ConjugatePrior()``, the default prior of R's mclust.
+        ``ConjugatePrior()``, the default prior of R's mclust. Only for the four types of
+        scikit-learn.
     learning_decay : float, default=0.6
         Of `partial_fit`: in call t statistics are replaced by a share (t + 2) ** -learning_decay.
         Above 0.5 and at most 1.
@@ -126,10 +151,17 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
     weights_ : ndarray of shape (n_components,)
     means_ : ndarray of shape (n_components, n_features)
     covariances_, precisions_, precisions_cholesky_ : ndarray
-        (n_components, n_features, n_features) if full, (n_features, n_features) if tied,
-        (n_components, n_features) if diag, (n_components,) if spherical.
+        (n_features, n_features) if tied, (n_components,) if spherical or EII, (n_components,
+        n_features) if diag, EEI, VEI or EVI, else (n_components, n_features, n_features).
     covariance_type_ : str
-        Of the fitted model, which predicts whatever parameters are set to later.
+        Of the fitted model, which predicts whatever parameters are set to later. The name of
+        scikit-learn where there are two.
+    volumes_ : ndarray of shape (n_components,)
+        d-th roots of the determinants of the covariances; computed when asked for, as the next two.
+    shapes_ : ndarray of shape (n_components, n_features)
+        Variances along the axes over the volume.
+    orientations_ : ndarray of shape (n_components, n_features, n_features)
+        Axes as columns.
     converged_ : bool
     n_iter_ : int
         EM iterations (M-steps) of the best start.
@@ -170,6 +202,15 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
 
     References
     ----------
+    Banfield, J. D. and Raftery, A. E. (1993). Model-based Gaussian and non-Gaussian clustering.
+    Biometrics 49, 803-821.
+
+    Celeux, G. and Govaert, G. (1995). Gaussian parsimonious clustering models. Pattern Recognition
+    28, 781-793.
+
+    Browne, R. P. and McNicholas, P. D. (2014). Estimating common principal components in high
+    dimensions. Advances in Data Analysis and Classification 8, 217-226.
+
     Dempster, A. P., Laird, N. M. and Rubin, D. B. (1977). Maximum likelihood from incomplete data
     via the EM algorithm. JRSS-B 39, 1-38.
 
