@@ -129,9 +129,6 @@ class ParsimoniousGaussian:
             "BLBMixture gives standard errors of all types by resampling."
         )
 
-    def information(self, params, sums):
-        return self.score_kernel(params)
-
 
 # --------------------------------------------------------------------------- uncorrelated features
 

@@ -44,7 +44,7 @@ class GaussianParams:
     weights : ndarray of shape (n_components,)
     means : ndarray of shape (n_components, n_features)
     covariances, precisions_cholesky : ndarray
-        (n_components, n_features, n_features) if full, (n_features, n_features) if tied,
+        (n_components, n_features, n_features), but (n_features, n_features) if tied,
         (n_components, n_features) if diagonal, (n_components,) if spherical. A precision is
         U U' with U upper triangular; diagonal and spherical ones are square roots.
     """
