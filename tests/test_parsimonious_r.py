@@ -40,14 +40,12 @@ def matrices(gmm):
 
 
 @pytest.mark.parametrize("start", STARTS)
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [m for m in MODELS if m != "VVE"])  # mclust does not maximise it
 def test_one_m_step_is_that_of_r(iris, model, start):
     case = R["em"][start]
     theirs = case["models"][model]
     labels = digits(case["labels"])
     gmm = em(iris, labels.max() + 1, model, labels, max_iter=0)
-    if model == "VVE":  # mclust does not maximise: see the test of its optimum
-        return
     rel = 1e-6 if model in ITERATIVE else 1e-9
     assert gmm.lower_bound_ * len(iris) == pytest.approx(theirs["m_step"], rel=rel)
 
