@@ -7,10 +7,19 @@ import pytest
 from sklearn.datasets import load_iris
 
 COVARIANCE_TYPES = ["full", "tied", "diag", "spherical"]
+DIAGONAL_TYPES = ["EEI", "VEI", "EVI"]
+MATRIX_TYPES = ["VEE", "EVE", "VVE", "EEV", "VEV", "EVV"]
+PARSIMONIOUS_TYPES = ["EII", *DIAGONAL_TYPES, *MATRIX_TYPES]
 
 
 @pytest.fixture(params=COVARIANCE_TYPES)
 def covariance_type(request):
+    return request.param
+
+
+@pytest.fixture(params=COVARIANCE_TYPES + PARSIMONIOUS_TYPES)
+def any_type(request):
+    """The covariance types of scikit-learn, and the others."""
     return request.param
 
 
@@ -37,16 +46,18 @@ def blobs():
 
 
 def start_of(X, n_components, covariance_type, seed=0):
-    """Explicit starting parameters, the same for scikit-learn and for us."""
+    """Explicit starting parameters, the same for scikit-learn (if it has the type) and for us."""
     rng = np.random.default_rng(seed)
     covariance = np.cov(X.T, bias=True).reshape(X.shape[1], X.shape[1])
     precision = np.linalg.inv(covariance)
-    precisions = {
-        "full": np.stack([precision] * n_components),
-        "tied": precision,
-        "diag": np.tile(1 / np.diag(covariance), (n_components, 1)),
-        "spherical": np.full(n_components, len(covariance) / np.trace(covariance)),
-    }[covariance_type]
+    if covariance_type == "tied":
+        precisions = precision
+    elif covariance_type in ("diag", *DIAGONAL_TYPES):
+        precisions = np.tile(1 / np.diag(covariance), (n_components, 1))
+    elif covariance_type in ("spherical", "EII"):
+        precisions = np.full(n_components, len(covariance) / np.trace(covariance))
+    else:
+        precisions = np.stack([precision] * n_components)
     return {
         "weights_init": np.full(n_components, 1 / n_components),
         "means_init": X[rng.choice(len(X), n_components, replace=False)],

@@ -76,6 +76,7 @@ def with_tight_component(X):
 # ------------------------------------------------------------------ the same answers
 
 
+@pytest.mark.parametrize("covariance_type", [*COVARIANCE_TYPES, "VEI", "VEE", "EVE"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_same_fit_as_numpy(torch, rows, weights, covariance_type, weighted):
     w = weights if weighted else None
@@ -116,6 +117,7 @@ def test_the_guard_stays(torch, rows, covariance_type, monkeypatch):
     assert_same_model(found, expected)
 
 
+@pytest.mark.parametrize("covariance_type", [*COVARIANCE_TYPES, "VEE", "EVE"])
 @pytest.mark.parametrize("n_features", [1, 2, 3, 8])
 @pytest.mark.parametrize("anchored", [False, True])
 def test_kernels_give_the_statistics_of_numpy(torch, covariance_type, n_features, anchored):

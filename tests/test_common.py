@@ -13,6 +13,7 @@ from skdistmix.preprocessing import MarginalizedDenoisingAutoencoder, Shardwise
 @parametrize_with_checks(
     [
         DistributedGMM(),
+        DistributedGMM(covariance_type="VVE"),
         MixtureOfExpertsAggregator(),
         # by default it warns that the few rows of the checks are too few for subsets
         BLBMixture(method="bootstrap", n_resamples=10),

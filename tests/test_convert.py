@@ -267,7 +267,7 @@ def test_unfitted_model():
         ("covariances_", lambda c: 3 * c, "does not belong to its covariances_"),
         ("precisions_cholesky_", lambda u: u + np.inf, "NaN or infinity"),
         ("precisions_cholesky_", lambda u: 3 * u, "set the other too"),
-        ("covariance_type", lambda t: "EEE", "'EEE' of the model is not one of"),
+        ("covariance_type", lambda t: "EEF", "'EEF' is not known"),
     ],
 )
 def test_tampered_models(fitted, name, change, message):

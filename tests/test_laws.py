@@ -8,7 +8,7 @@ from dataclasses import is_dataclass
 import joblib
 import numpy as np
 import pytest
-from conftest import CutIn, make_blobs, start_of
+from conftest import DIAGONAL_TYPES, CutIn, make_blobs, start_of
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
@@ -48,11 +48,11 @@ def assert_same_bits(a, b):
 
 
 @pytest.mark.parametrize("way", CutIn.ways)
-def test_any_split_gives_the_same_fit(blobs, covariance_type, way):
+def test_any_split_gives_the_same_fit(blobs, any_type, way):
     X, _ = blobs
-    start = start_of(X, 3, covariance_type)
-    whole = fit(X, covariance_type, start)
-    assert_same_model(fit(CutIn.cut(X, way), covariance_type, start), whole)
+    start = start_of(X, 3, any_type)
+    whole = fit(X, any_type, start)
+    assert_same_model(fit(CutIn.cut(X, way), any_type, start), whole)
 
 
 @pytest.mark.parametrize(
@@ -80,11 +80,11 @@ def test_a_sample_first_does_not_depend_on_contiguous_splits(init_params):
         assert_same_model(fit(CutIn.cut(X, way), **kwargs), whole, rtol=1e-6, atol=1e-8)
 
 
-def test_any_order_of_shards_gives_the_same_fit(blobs, covariance_type):
+def test_any_order_of_shards_gives_the_same_fit(blobs, any_type):
     X, _ = blobs
-    start = start_of(X, 3, covariance_type)
+    start = start_of(X, 3, any_type)
     shards = CutIn.cut(X, "seven")
-    a, b = (fit(s, covariance_type, start) for s in (shards, shards[::-1]))
+    a, b = (fit(s, any_type, start) for s in (shards, shards[::-1]))
     assert_same_model(a, b)
 
 
@@ -98,13 +98,13 @@ def test_seeded_fits_do_not_depend_on_contiguous_splits(blobs, init_params):
     assert_same_model(fit(X, n_shards=5, **kwargs), whole)
 
 
-@pytest.mark.parametrize("safe", [False, True])
-def test_same_bits_for_every_number_of_workers_and_backend(safe):
+@pytest.mark.parametrize("safe, covariance_type", [(False, "full"), (True, "full"), (False, "VVE")])
+def test_same_bits_for_every_number_of_workers_and_backend(safe, covariance_type):
     X, _ = make_blobs(n_rows=200_000, n_features=4)
     if safe:  # a component tight enough for the other kernel
         X[:4000] = X[0] + 1e-6 * X[:4000]
     shards = as_shards(np.array_split(X, 3))
-    kwargs = {"random_state": 0, "max_iter": 3}
+    kwargs = {"covariance_type": covariance_type, "random_state": 0, "max_iter": 3}
     one = fit(shards, n_jobs=1, **kwargs)
     for n_jobs in (None, 2, 5):
         assert_same_bits(fit(shards, n_jobs=n_jobs, **kwargs), one)
@@ -252,13 +252,13 @@ def test_other_number_types_give_the_fit_of_their_float64_values(dtype):
 # ------------------------------------------------------------------ 3. weights
 
 
-def test_weights_are_frequencies(blobs, covariance_type):
+def test_weights_are_frequencies(blobs, any_type):
     X, _ = blobs
     counts = np.random.default_rng(0).integers(0, 4, len(X))
-    start = start_of(X, 3, covariance_type)
-    weighted = fit(X, covariance_type, start, sample_weight=counts)
+    start = start_of(X, 3, any_type)
+    weighted = fit(X, any_type, start, sample_weight=counts)
     repeated = np.repeat(X, counts, axis=0)
-    replicated = fit(repeated, covariance_type, start)
+    replicated = fit(repeated, any_type, start)
     assert_same_model(weighted, replicated)
     for criterion in ("bic_", "aic_", "icl_"):
         assert getattr(weighted, criterion) == pytest.approx(getattr(replicated, criterion))
@@ -279,13 +279,13 @@ def test_weights_of_spectral_clusters_are_frequencies(blobs):
         np.testing.assert_array_equal(weighted.predict(X), repeated.predict(X))
 
 
-def test_scaled_weights_leave_the_estimates(blobs, covariance_type):
+def test_scaled_weights_leave_the_estimates(blobs, any_type):
     X, _ = blobs
     w = np.random.default_rng(1).random(len(X))
-    start = start_of(X, 3, covariance_type)
-    a = fit(X, covariance_type, start, sample_weight=w)
+    start = start_of(X, 3, any_type)
+    a = fit(X, any_type, start, sample_weight=w)
     for factor in (1e-30, 1e-12, 1e9):
-        assert_same_model(fit(X, covariance_type, start, sample_weight=factor * w), a)
+        assert_same_model(fit(X, any_type, start, sample_weight=factor * w), a)
 
 
 def test_weights_of_denoised_rows_are_frequencies(blobs):
@@ -301,9 +301,9 @@ def test_weights_of_denoised_rows_are_frequencies(blobs):
 
 
 @pytest.mark.parametrize("spread", [0.5, 3.0])
-def test_objective_never_falls(covariance_type, spread):
+def test_objective_never_falls(any_type, spread):
     X, _ = make_blobs(spread=spread)
-    gmm = fit(X, covariance_type, reg_covar=0, max_iter=60, random_state=0)
+    gmm = fit(X, any_type, reg_covar=0, max_iter=60, random_state=0)
     values = np.array(gmm.objectives_)
     assert len(values) == gmm.n_iter_ + 1
     assert gmm.objective_ == values[-1]
@@ -343,16 +343,16 @@ def test_stops_at_the_same_iteration_as_scikit_learn(iris, covariance_type):
     assert ours.converged_ and theirs.converged_
 
 
-def test_lower_bound_belongs_to_the_returned_parameters(blobs, covariance_type):
+def test_lower_bound_belongs_to_the_returned_parameters(blobs, any_type):
     X, _ = blobs
-    start = start_of(X, 3, covariance_type)
-    gmm = fit(X, covariance_type, start, max_iter=6)
+    start = start_of(X, 3, any_type)
+    gmm = fit(X, any_type, start, max_iter=6)
     assert len(gmm.lower_bounds_) == gmm.n_iter_ == 6
     assert gmm.lower_bounds_[-1] == gmm.lower_bound_ == gmm.objectives_[-1]
     assert gmm.score(X) == pytest.approx(gmm.lower_bound_, rel=1e-12)
     for i in (1, 4):
         assert gmm.lower_bounds_[i - 1] == pytest.approx(
-            fit(X, covariance_type, start, max_iter=i).score(X), rel=1e-12
+            fit(X, any_type, start, max_iter=i).score(X), rel=1e-12
         )
 
 
@@ -360,34 +360,37 @@ def test_lower_bound_belongs_to_the_returned_parameters(blobs, covariance_type):
 
 
 @pytest.mark.parametrize("offset", [1e6, 1e8])
-def test_shifted_data_have_the_same_covariances(blobs, covariance_type, offset):
+def test_shifted_data_have_the_same_covariances(blobs, any_type, offset):
     X, labels = blobs
     shifted = X + offset
     kwargs = {"init_params": labels, "reg_covar": 0}
     # Adding 1e8 rounds X itself to 1e-8: the reference is what is left of it.
-    a = fit(shifted, covariance_type, **kwargs)
-    b = fit(shifted - offset, covariance_type, **kwargs)
+    a = fit(shifted, any_type, **kwargs)
+    b = fit(shifted - offset, any_type, **kwargs)
     np.testing.assert_allclose(a.covariances_, b.covariances_, rtol=1e-6)
     np.testing.assert_allclose(a.means_ - offset, b.means_, atol=1e-7)
     assert a.lower_bound_ == pytest.approx(b.lower_bound_, abs=1e-6)
 
 
 @pytest.mark.parametrize("factor", [1e-9, 1e7])
-def test_scaled_data_have_scaled_covariances(blobs, covariance_type, factor):
+def test_scaled_data_have_scaled_covariances(blobs, any_type, factor):
     X, labels = blobs
     kwargs = {"init_params": labels, "reg_covar": 0}
-    a, b = fit(X, covariance_type, **kwargs), fit(X * factor, covariance_type, **kwargs)
+    a, b = fit(X, any_type, **kwargs), fit(X * factor, any_type, **kwargs)
     np.testing.assert_allclose(b.covariances_, a.covariances_ * factor**2, rtol=1e-8)
     np.testing.assert_allclose(b.means_, a.means_ * factor, rtol=1e-8)
 
 
-@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag"])
+@pytest.mark.parametrize(
+    "covariance_type", ["full", "tied", "diag", "EEI", "VEI", "EVI", "VEE", "EVV"]
+)
 def test_separately_scaled_columns(blobs, covariance_type):
     X, labels = blobs
     factors = np.array([1e-4, 1.0, 1e5])
     kwargs = {"init_params": labels, "reg_covar": 0}
     a, b = fit(X, covariance_type, **kwargs), fit(X * factors, covariance_type, **kwargs)
-    square = factors**2 if covariance_type == "diag" else np.outer(factors, factors)
+    is_diagonal = covariance_type in ("diag", *DIAGONAL_TYPES)
+    square = factors**2 if is_diagonal else np.outer(factors, factors)
     np.testing.assert_allclose(b.covariances_, a.covariances_ * square, rtol=1e-7)
 
 
@@ -456,11 +459,11 @@ def test_permuted_components_have_their_errors(blobs, covariance_type):
         )
 
 
-def test_permuted_components_change_no_score(blobs, covariance_type):
+def test_permuted_components_change_no_score(blobs, any_type):
     X, labels = blobs
     order = np.array([2, 0, 1])
-    a = fit(X, covariance_type, init_params=labels)
-    b = fit(X, covariance_type, init_params=order[labels])
+    a = fit(X, any_type, init_params=labels)
+    b = fit(X, any_type, init_params=order[labels])
     np.testing.assert_allclose(b.score_samples(X), a.score_samples(X), rtol=1e-10)
     np.testing.assert_array_equal(b.predict(X), order[a.predict(X)])
     assert b.bic_ == pytest.approx(a.bic_, rel=1e-12)
@@ -469,9 +472,9 @@ def test_permuted_components_change_no_score(blobs, covariance_type):
 # ------------------------------------------------------------------ 8. state
 
 
-def test_fitted_state_is_plain_and_survives_pickling(blobs, covariance_type):
+def test_fitted_state_is_plain_and_survives_pickling(blobs, any_type):
     X, _ = blobs
-    gmm = fit(CutIn.cut(X, "seven"), covariance_type, random_state=0)
+    gmm = fit(CutIn.cut(X, "seven"), any_type, random_state=0)
     for name, value in vars(gmm).items():
         plain = (np.ndarray, int, float, bool, str, list, type(None), Moments)
         assert isinstance(value, plain), name
@@ -480,9 +483,7 @@ def test_fitted_state_is_plain_and_survives_pickling(blobs, covariance_type):
         assert isinstance(value, (float, int, type(None), GaussianStatistics, Moments)), name
     back = pickle.loads(pickle.dumps(gmm))
     np.testing.assert_array_equal(back.predict_proba(X), gmm.predict_proba(X))
-    assert_same_bits(
-        fit(X, covariance_type, random_state=0), fit(X, covariance_type, random_state=0)
-    )
+    assert_same_bits(fit(X, any_type, random_state=0), fit(X, any_type, random_state=0))
     assert clone(gmm).get_params() == gmm.get_params()
     with_prior = clone(gmm.set_params(prior=ConjugatePrior(shrinkage=0.2)))
     assert with_prior.prior is not gmm.prior

@@ -6,8 +6,8 @@ The algorithms of this package know these objects only through the contract in
 
 from ._base import DegenerateComponentError, Family, Moments
 from ._components import GaussianComponents
+from ._covariance_types import GAUSSIAN_FAMILIES, gaussian_family
 from ._gaussian import (
-    GAUSSIAN_FAMILIES,
     DiagonalGaussian,
     FullGaussian,
     SphericalGaussian,
@@ -41,4 +41,5 @@ __all__ = [
     "SphericalGaussian",
     "TiedGaussian",
     "TriangularKernel",
+    "gaussian_family",
 ]

@@ -9,6 +9,7 @@ from ._base import DegenerateComponentError
 
 __all__ = [
     "add_to_diagonal",
+    "degenerate",
     "diagonal_of",
     "factor_of_precision",
     "inverse_roots",
@@ -45,7 +46,7 @@ def precision_factor(covariance: np.ndarray, component: int | None) -> np.ndarra
     if failed == 0:
         inverse, failed = lapack.dtrtri(lower, lower=1)
     if failed != 0:
-        raise DegenerateComponentError(_degenerate(component))
+        raise DegenerateComponentError(degenerate(component))
     return np.ascontiguousarray(inverse.T)
 
 
@@ -74,7 +75,7 @@ def inverse_roots(variances: np.ndarray) -> np.ndarray:
     _check_finite(variances)
     bad = ~(variances > 0)
     if bad.any():
-        raise DegenerateComponentError(_degenerate(int(np.argwhere(bad)[0][0])))
+        raise DegenerateComponentError(degenerate(int(np.argwhere(bad)[0][0])))
     return 1.0 / np.sqrt(variances)
 
 
@@ -84,7 +85,8 @@ def roots_of_precisions(precisions: np.ndarray) -> np.ndarray:
     return np.sqrt(precisions)
 
 
-def _degenerate(component: int | None) -> str:
+def degenerate(component: int | None) -> str:
+    """What to say of a covariance, of one component or of all, that is not positive definite."""
     which = (
         "The shared covariance" if component is None else f"The covariance of component {component}"
     )

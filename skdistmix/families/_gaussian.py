@@ -16,7 +16,6 @@ from ._gaussian_base import GaussianFamily
 from ._kernels import pairs
 
 __all__ = [
-    "GAUSSIAN_FAMILIES",
     "DiagonalGaussian",
     "FullGaussian",
     "SphericalGaussian",
@@ -29,7 +28,7 @@ MAX_OUTER_FEATURES = 30  # beyond, d**2 / 2 products a row cost more than whiten
 class FullGaussian(GaussianFamily):
     """Every component has its own covariance matrix."""
 
-    name = "full"
+    name = sklearn_name = "full"
 
     def _scatter(self, stats, counts, shift):
         scatter = stats.second - self._outer(shift, counts)
@@ -94,8 +93,8 @@ class FullGaussian(GaussianFamily):
 class TiedGaussian(GaussianFamily):
     """All components share one covariance matrix."""
 
-    name = "tied"
-    per_component = False
+    name = sklearn_name = "tied"
+    per_component = independent = False
 
     def _scatter(self, stats, counts, shift):
         # The scatter about any anchors is the total one less that between means and anchors. The
@@ -164,7 +163,7 @@ class TiedGaussian(GaussianFamily):
 class DiagonalGaussian(GaussianFamily):
     """Every component has its own variances, features are uncorrelated within components."""
 
-    name = "diag"
+    name = sklearn_name = "diag"
     full_scatter = has_matrices = False
     quadratics = "square"
 
@@ -221,7 +220,7 @@ class DiagonalGaussian(GaussianFamily):
 class SphericalGaussian(GaussianFamily):
     """Every component has one variance for all features."""
 
-    name = "spherical"
+    name = sklearn_name = "spherical"
     full_scatter = has_matrices = False
     quadratics = "norm"
 
@@ -278,10 +277,3 @@ class SphericalGaussian(GaussianFamily):
 
     def _n_covariance_parameters(self, n_components, n_features):
         return n_components
-
-
-#: The families by scikit-learn's ``covariance_type``.
-GAUSSIAN_FAMILIES = {
-    family.name: family
-    for family in (FullGaussian, TiedGaussian, DiagonalGaussian, SphericalGaussian)
-}

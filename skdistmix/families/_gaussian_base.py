@@ -24,6 +24,7 @@ from ._kernels import FeatureKernel, TriangularKernel
 from ._many import em_of_many
 from ._prior import ConjugatePrior, CovariancePenalty, PriorRows
 from ._scores import ScoreKernel
+from ._shapes import decomposition
 from ._statistics import AnchoredSums, GaussianStatistics
 
 __all__ = ["GaussianFamily", "GaussianParams"]
@@ -43,7 +44,7 @@ class GaussianParams:
     weights : ndarray of shape (n_components,)
     means : ndarray of shape (n_components, n_features)
     covariances, precisions_cholesky : ndarray
-        (n_components, n_features, n_features) if full, (n_features, n_features) if tied,
+        (n_components, n_features, n_features), but (n_features, n_features) if tied,
         (n_components, n_features) if diagonal, (n_components,) if spherical. A precision is
         U U' with U upper triangular; diagonal and spherical ones are square roots.
     """
@@ -56,7 +57,7 @@ class GaussianParams:
 
 @dataclass(frozen=True)
 class GaussianFamily(Family):
-    """What the four covariance types share.
+    """What all covariance types share.
 
     Parameters
     ----------
@@ -76,8 +77,12 @@ class GaussianFamily(Family):
     moments: Moments | None = None
     prior_rows: PriorRows | None = None
 
-    #: "covariance_type" of scikit-learn.
+    #: `covariance_type` of the estimators.
     name = ""
+    #: That of scikit-learn whose parameters have the same shapes.
+    sklearn_name = ""
+    #: Whether a ConjugatePrior is defined for these covariances.
+    has_conjugate_prior = True
     #: Whether statistics need matrices of second moments.
     full_scatter = True
 
@@ -259,6 +264,10 @@ class GaussianFamily(Family):
         """Parameters with the factors that belong to the covariances."""
         return GaussianParams(weights, means, covariances, self.factors_of(covariances))
 
+    def decomposition(self, params) -> tuple:
+        """Volumes, shapes and axes of the covariances, see ``_shapes.decomposition``."""
+        return decomposition(self._component_covariances(params))
+
     costs = tuple(COSTS)
 
     def components(self, params):
@@ -303,6 +312,8 @@ class GaussianFamily(Family):
 
     #: Whether each component has a covariance of its own.
     per_component = True
+    #: Whether this covariance depends on the component's own rows only.
+    independent = True
 
     def _features_are_accurate(self, params) -> bool:
         offset = np.abs(params.means - self.moments.mean)

@@ -86,8 +86,9 @@ class FeatureKernel:
         """log(weight) + log-density of each row, shape (n_components, n_rows)."""
         if not isinstance(X, np.ndarray):
             return _array_api.feature_log_joint(self, X)
-        phi, resp, _, _ = self._features(X)
-        np.matmul(self.theta, _split(phi, self.width), out=_split(resp, self.width))
+        phi, spare, resp, _, _ = self._features(X)
+        basis = self._density_features(phi, spare)
+        np.matmul(self.density_theta, _split(basis, self.width), out=_split(resp, self.width))
         return resp[:, : len(X)].copy()
 
     def statistics(self, blocks: Iterable) -> GaussianStatistics | None:
@@ -96,18 +97,19 @@ class FeatureKernel:
         if foreign:
             return self._unpacked(*_array_api.feature_sums(self, blocks))
         sums, total, weight, empty = np.zeros_like(self.theta), 0.0, 0.0, True
-        theta = self.theta.copy()
+        theta = self.density_theta.copy()
         theta[:, len(self.center)] -= self.peak
         for block in blocks:
             empty = False
-            phi, resp, density, logs = self._features(block.X)
+            phi, spare, resp, density, logs = self._features(block.X)
             w = _padded(block.weight, len(block.X), phi.shape[1])
-            np.matmul(theta, _split(phi, self.width), out=_split(resp, self.width))
+            basis = self._density_features(phi, spare)
+            np.matmul(theta, _split(basis, self.width), out=_split(resp, self.width))
             np.maximum(resp, LOWEST_EXP, out=resp)
             np.exp(resp, out=resp)
             np.sum(resp, axis=0, out=density)
             if density.min() < RESCUE_BELOW:
-                total += _rescue(theta, phi, resp, density, w)
+                total += _rescue(theta, basis, resp, density, w)
             np.log(density, out=logs)
             np.divide(1.0 if w is None else w, density, out=density)
             resp *= density
@@ -117,8 +119,20 @@ class FeatureKernel:
             weight += block_weight
         return None if empty else self._unpacked(sums, weight, total)
 
+    #: Rows of further features that log-densities need, see `_density_features`.
+    n_spare = 0
+
+    @property
+    def density_theta(self) -> np.ndarray:
+        """Coefficients of the log-densities, for the features that `_density_features` gives."""
+        return self.theta
+
+    def _density_features(self, phi: np.ndarray, spare: np.ndarray) -> np.ndarray:
+        """Features of log-densities: those of statistics, unless fewer will do."""
+        return phi
+
     def _features(self, X: np.ndarray) -> tuple:
-        """phi of shape (p, m), and work arrays of shapes (n_components, m), (m,) and (m,).
+        """phi of shape (p, m), and work arrays (n_spare, m), (n_components, m), (m,) and (m,).
 
         m is the number of rows, filled up with zeros to a multiple of `width`. All arrays are
         valid until the next call in this thread.
@@ -126,7 +140,8 @@ class FeatureKernel:
         (n_rows, d), (K, p) = X.shape, self.theta.shape
         m = -(-n_rows // self.width) * self.width
         lead = d // 2 if self.products == "outer" else 0
-        work, resp, density, logs = scratch((lead + p, m), (K, m), (m,), (m,))
+        shapes = ((lead + p, m), (self.n_spare, m), (K, m), (m,), (m,))
+        work, spare, resp, density, logs = scratch(*shapes)
         phi = work[lead:]
         z, one, quadratic = phi[:d], phi[d], phi[d + 1 :]
         np.subtract(X.T, self.center[:, None], out=z[:, :n_rows])
@@ -146,7 +161,7 @@ class FeatureKernel:
         else:
             y = z if self.whitening is None else self.whitening.T @ z
             np.einsum("dm,dm->m", y, y, out=quadratic[0])
-        return phi, resp, density, logs
+        return phi, spare, resp, density, logs
 
     def _add_products(self, sums: np.ndarray, resp: np.ndarray, phi: np.ndarray) -> None:
         """``sums += resp @ phi.T``, in slices of features that BLAS multiplies without packing."""

@@ -67,7 +67,7 @@ def kernel_of_many(family, params) -> ManyKernel | None:
 def _m_steps(family, stats: GaussianStatistics, params):
     """Parameters of all sets; None if a component lost its rows or needs better anchors."""
     R, K = params.weights.shape
-    if family.per_component:
+    if family.independent:
         joined = family.m_step(stats)
         if (joined.weights == 0).any() or family.better_anchors(stats, joined) is not None:
             return None
@@ -84,7 +84,7 @@ def _m_steps(family, stats: GaussianStatistics, params):
             stats, counts=stats.counts[own], first=stats.first[own], second=stats.second[own],
             anchors=stats.anchors[own],
         )  # fmt: skip
-        found.append(family.m_step(one))
+        found.append(family.m_step(one, _picked(params, r)))
         lost = (found[-1].weights == 0).any()
         if lost or family.better_anchors(one, found[-1]) is not None:
             return None
@@ -131,7 +131,7 @@ class ManyKernel:
         for first in range(0, len(X), kernel.block_rows):
             rows = slice(first, first + kernel.block_rows)
             block = X[rows]
-            phi, resp, _, _ = kernel._features(block)
+            phi, _, resp, _, _ = kernel._features(block)
             w = np.zeros((len(weights), phi.shape[1]))
             w[:, : len(block)] = weights[:, rows]
             np.matmul(theta, _split(phi, kernel.width), out=_split(resp, kernel.width))

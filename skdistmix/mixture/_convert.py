@@ -13,7 +13,7 @@ from sklearn.utils.fixes import parse_version
 from sklearn.utils.validation import check_is_fitted
 
 from .._validation import described
-from ..families import GAUSSIAN_FAMILIES, DegenerateComponentError, GaussianParams
+from ..families import DegenerateComponentError, GaussianParams, gaussian_family
 
 __all__ = ["SklearnConversion", "checked_params", "from_sklearn", "to_sklearn"]
 
@@ -119,7 +119,7 @@ def to_sklearn(estimator) -> GaussianMixture:
         del values["init_params"]
     # A fit may have been followed by set_params; what is handed over is the fit.
     values["n_components"] = len(estimator.weights_)
-    values["covariance_type"] = estimator.covariance_type_
+    values["covariance_type"] = gaussian_family(estimator.covariance_type_).sklearn_name
     model.set_params(**values)
     _copy_attributes(estimator, model, (*PARAMETERS, "precisions_", *COPIED, *NAMES))
     if hasattr(estimator, "objectives_"):
@@ -183,10 +183,7 @@ def _check_type(cls, model) -> None:
 def checked_params(model) -> tuple:
     """Family and parameters of a fitted mixture of Gaussians, as float64 copies."""
     kind = getattr(model, "covariance_type_", model.covariance_type)
-    if not isinstance(kind, str) or kind not in GAUSSIAN_FAMILIES:
-        raise ValueError(
-            f"covariance_type={kind!r} of the model is not one of {sorted(GAUSSIAN_FAMILIES)}."
-        )
+    kind = gaussian_family(str(kind)).name
     dtype = str(np.asarray(model.precisions_cholesky_).dtype)
     values = {name: _finite(name, getattr(model, name)) for name in PARAMETERS}
     means = values["means_"]
@@ -195,7 +192,7 @@ def checked_params(model) -> tuple:
             f"means_ of the model has shape {means.shape}: expected (n_components, n_features)."
         )
     K, d = means.shape
-    family = GAUSSIAN_FAMILIES[kind](K, 0.0)
+    family = gaussian_family(kind)(K, 0.0)
     one = family.of_covariance(np.eye(d)).shape
     shape = (K, *one) if family.per_component else one
     expected = {"weights_": (K,), "covariances_": shape, "precisions_cholesky_": shape}

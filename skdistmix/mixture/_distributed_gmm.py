@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import _fit_context
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._acceleration import ACCELERATIONS, usable_acceleration
 from .._compute import Workers
-from .._em import EMFit, EMRun, em_together, first_of_the_best, first_pass
-from .._stopping import LIKELIHOOD_TOL
+from .._em import EMRun, em_together, first_pass
 from .._validation import validated_shards
-from ..families import GAUSSIAN_FAMILIES, ConjugatePrior, DegenerateComponentError
+from ..families import ConjugatePrior
 from ..families._base import TooFewRowsError
 from ._convert import SklearnConversion
 from ._errors import StandardErrors
 from ._gaussian_model import GaussianModel
 from ._progress import Progress
+from ._results import FitResults
 from ._start import METHODS, Start, starts_of
 from ._stepwise import StepwiseEM
 
@@ -30,7 +28,7 @@ __all__ = ["DistributedGMM"]
 FEW_ITERATIONS = 10  # a smaller max_iter asks for these very iterations, not for an optimum
 
 
-class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, GaussianModel):
+class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, GaussianModel):
     """Gaussian mixture fitted by exact EM to data in one piece or many.
 
     Every iteration asks each shard for its sufficient statistics and adds them up, so the fit is
@@ -42,8 +40,31 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, GaussianMode
     ----------
     n_components : int, default=1
         Number of components K.
-    covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
-        Each component has its own covariance matrix; all share one; own variances; one variance.
+    covariance_type : str, default="full"
+        A covariance is a volume (a number) times a matrix of a shape (variances of product one)
+        along the axes of an orientation. Each may be equal for all components (E) or vary (V);
+        axes may be those of the columns (I). With d columns and o = d (d - 1) / 2:
+
+        ====================  ======  ======  ===========  =========================
+        name                  volume  shape   orientation  parameters of covariances
+        ====================  ======  ======  ===========  =========================
+        "EII"                 equal   sphere  none         1
+        "spherical" or "VII"  varies  sphere  none         K
+        "EEI"                 equal   equal   columns      d
+        "VEI"                 varies  equal   columns      K + d - 1
+        "EVI"                 equal   varies  columns      1 + K (d - 1)
+        "diag" or "VVI"       varies  varies  columns      K d
+        "tied" or "EEE"       equal   equal   equal        d + o
+        "VEE"                 varies  equal   equal        K + d - 1 + o
+        "EVE"                 equal   varies  equal        1 + K (d - 1) + o
+        "VVE"                 varies  varies  equal        K d + o
+        "EEV"                 equal   equal   varies       d + K o
+        "VEV"                 varies  equal   varies       K + d - 1 + K o
+        "EVV"                 equal   varies  varies       1 + K (d - 1) + K o
+        "full" or "VVV"       varies  varies  varies       K d + K o
+        ====================  ======  ======  ===========  =========================
+
+        For one column also "E" (equal variance) and "V".
     tol : float or "likelihood", default=1e-3
         EM stops when the mean objective of the rows changes by less. With "likelihood" it stops
         when the estimated TOTAL log-likelihood still to gain stays below 0.03, as criteria such as
@@ -51,7 +72,8 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, GaussianMode
         extrapolates the last gains: it cannot see past a plateau, and where there are more
         components than the data support it may miss a few units.
     reg_covar : float, default=1e-6
-        Added to the diagonal of covariances.
+        Added to the diagonal of covariances; where components have parts of these in common, to
+        those of their rows, before what is common is found.
     max_iter : int, default=100
         Largest number of EM iterations.
     n_init : int, default=1
@@ -88,7 +110,8 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, GaussianMode
         the root of the sum of weights.
     prior : "auto" or ConjugatePrior, optional
         Maximise the posterior density under a conjugate prior of means and covariances; "auto" is
-        ``ConjugatePrior()``, the default prior of R's mclust.
+        ``ConjugatePrior()``, the default prior of R's mclust. Only for the four types of
+        scikit-learn.
     learning_decay : float, default=0.6
         Of `partial_fit`: in call t statistics are replaced by a share (t + 2) ** -learning_decay.
         Above 0.5 and at most 1.
@@ -128,10 +151,17 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, GaussianMode
     weights_ : ndarray of shape (n_components,)
     means_ : ndarray of shape (n_components, n_features)
     covariances_, precisions_, precisions_cholesky_ : ndarray
-        (n_components, n_features, n_features) if full, (n_features, n_features) if tied,
-        (n_components, n_features) if diag, (n_components,) if spherical.
+        (n_features, n_features) if tied, (n_components,) if spherical or EII, (n_components,
+        n_features) if diag, EEI, VEI or EVI, else (n_components, n_features, n_features).
     covariance_type_ : str
-        Of the fitted model, which predicts whatever parameters are set to later.
+        Of the fitted model, which predicts whatever parameters are set to later. The name of
+        scikit-learn where there are two.
+    volumes_ : ndarray of shape (n_components,)
+        d-th roots of the determinants of the covariances; computed when asked for, as the next two.
+    shapes_ : ndarray of shape (n_components, n_features)
+        Variances along the axes over the volume.
+    orientations_ : ndarray of shape (n_components, n_features, n_features)
+        Axes as columns.
     converged_ : bool
     n_iter_ : int
         EM iterations (M-steps) of the best start.
@@ -172,6 +202,15 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, GaussianMode
 
     References
     ----------
+    Banfield, J. D. and Raftery, A. E. (1993). Model-based Gaussian and non-Gaussian clustering.
+    Biometrics 49, 803-821.
+
+    Celeux, G. and Govaert, G. (1995). Gaussian parsimonious clustering models. Pattern Recognition
+    28, 781-793.
+
+    Browne, R. P. and McNicholas, P. D. (2014). Estimating common principal components in high
+    dimensions. Advances in Data Analysis and Classification 8, 217-226.
+
     Dempster, A. P., Laird, N. M. and Rubin, D. B. (1977). Maximum likelihood from incomplete data
     via the EM algorithm. JRSS-B 39, 1-38.
 
@@ -194,7 +233,7 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, GaussianMode
 
     _parameter_constraints: dict = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "covariance_type": [StrOptions(set(GAUSSIAN_FAMILIES))],
+        "covariance_type": [str],  # `_validate_params` looks it up
         "tol": [Interval(Real, 0.0, None, closed="left"), StrOptions({"likelihood"})],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
@@ -371,49 +410,3 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, GaussianMode
             As `predict`.
         """
         return self.fit(X, sample_weight=sample_weight).predict(X)
-
-    def _store(self, family, runs, fits, progress):
-        for i, (run, fit) in enumerate(zip(runs, fits, strict=True)):
-            if isinstance(fit, DegenerateComponentError):
-                progress.say(f"Start {i} was dropped: {fit}")
-                continue
-            outcome = "converged" if fit is not None and fit.converged else "did not converge"
-            outcome = "was given up" if fit is None else outcome
-            progress.say(f"Start {i} {outcome}, objective {run.objectives[-1]:.6f}")
-        best = first_of_the_best([fit for fit in fits if isinstance(fit, EMFit)])
-        self._set_params(family, best.params)
-        self.converged_, self.n_iter_ = best.converged, best.n_iter
-        self.objectives_, self.lower_bounds_ = list(best.objectives), list(best.values[1:])
-        self.objective_, self.lower_bound_ = best.objectives[-1], best.values[-1]
-        self.convergence_gap_ = best.gap
-        self.init_scores_ = np.array([run.objectives[-1] for run in runs])
-        self.n_samples_seen_ = best.score.weight
-        # What partial_fit goes on from.
-        self._stream, self._moments = None, family.moments.without_rows()
-        self._set_criteria(best.score)
-
-    def _set_criteria(self, score):
-        for criterion in ("bic", "aic", "icl"):
-            setattr(self, f"{criterion}_", getattr(score, criterion)(self.n_parameters_))
-
-    def _set_exact(self, family, params, score):
-        """Take parameters at which EM stands still, as those of one more iteration."""
-        self._set_params(family, params)
-        objective = (score.log_likelihood + family.log_prior(params)) / score.weight
-        self.lower_bounds_.append(score.mean)
-        self.objectives_.append(objective)
-        self.lower_bound_, self.objective_ = score.mean, objective
-        self.n_iter_, self.convergence_gap_ = self.n_iter_ + 1, 0.0
-        self._set_criteria(score)
-
-    def _warn_if_not_converged(self):
-        if not self.converged_ and self.max_iter > 0:
-            rule = f"estimated gain of {LIKELIHOOD_TOL}"
-            aim = rule if self.tol == "likelihood" else f"tolerance of {self.tol}"
-            warnings.warn(
-                f"EM did not reach the {aim} in {self.max_iter} iterations: increase max_iter or "
-                "tol, or try another start (random_state, n_init, init_params). "
-                f"Estimated total log-likelihood still to gain: {self.convergence_gap_:.3g}.",
-                ConvergenceWarning,
-                stacklevel=4,  # the caller of fit, which a decorator wraps
-            )

@@ -84,7 +84,8 @@ class StandardErrors:
         NotFittedError
             If the mixture is not fitted.
         NotImplementedError
-            If its family has no scores.
+            If its family has no scores: of Gaussian ones, only the four covariance types of
+            scikit-learn have. :class:`BLBMixture` resamples any.
         ValueError
             If the columns or weights do not fit, the rows are not more than the free parameters, a
             component has weight zero, or the information is not positive definite: the parameters

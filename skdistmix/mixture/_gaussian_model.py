@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 
-from ..families import GAUSSIAN_FAMILIES, ConjugatePrior, CovariancePenalty, GaussianParams
+from ..families import ConjugatePrior, CovariancePenalty, GaussianParams, gaussian_family
 from ..families._base import TooFewRowsError
 from ._base import BaseMixture
 
@@ -16,14 +16,24 @@ __all__ = ["GaussianModel"]
 class GaussianModel(BaseMixture):
     """A Gaussian mixture with the parameters and attributes of scikit-learn's."""
 
+    def _validate_params(self):
+        super()._validate_params()
+        gaussian_family(self.covariance_type)  # an error names types that are written nearly so
+
     def _family(self, n_features: int):
         """The family, before it knows the data."""
-        kind = GAUSSIAN_FAMILIES[self.covariance_type]
+        kind = gaussian_family(self.covariance_type, n_features)
         prior = self.prior
         if prior is not None and self.covariance_penalty is not None:
             raise ValueError(
                 "Both covariance_penalty and prior are given, and they do the same work: leave one "
                 "of them None."
+            )
+        if prior is not None and not kind.has_conjugate_prior:
+            raise ValueError(
+                f"There is no conjugate prior for covariance_type={self.covariance_type!r}, only "
+                "for 'full', 'tied', 'diag' and 'spherical'. covariance_penalty='auto' keeps "
+                "components from collapsing with every type."
             )
         if prior is not None:
             prior = ConjugatePrior() if prior == "auto" else prior
@@ -35,7 +45,7 @@ class GaussianModel(BaseMixture):
 
     def _family_and_params(self):
         params = self._fitted_params()
-        family = GAUSSIAN_FAMILIES[self.covariance_type_](len(params.weights))
+        family = gaussian_family(self.covariance_type_)(len(params.weights))
         return family.prepare(family.implied_moments(params)), params
 
     def _fitted_params(self):
@@ -50,6 +60,27 @@ class GaussianModel(BaseMixture):
         self.precisions_cholesky_ = params.precisions_cholesky
         self.precisions_ = family.precisions(params)
         self.n_parameters_ = family.n_parameters()
+
+    @property
+    def volumes_(self):
+        """d-th roots of the determinants of the covariances, shape (n_components,)."""
+        return self._decomposition()[0]
+
+    @property
+    def shapes_(self):
+        """Variances along the axes over the volume, shape (n_components, n_features)."""
+        return self._decomposition()[1]
+
+    @property
+    def orientations_(self):
+        """Axes of the components as columns, shape (n_components, n_features, n_features)."""
+        return self._decomposition()[2]
+
+    def _decomposition(self):
+        if not hasattr(self, "covariances_"):  # an attribute of fitted models, as all others
+            raise AttributeError(f"This {type(self).__name__} is not fitted yet: call fit first.")
+        family, params = self._family_and_params()
+        return family.decomposition(params)
 
     def _check_previous(self, family, n_features: int, what: str):
         """Refuse to go on from parameters of another type or shape."""
