@@ -59,8 +59,7 @@ class DeepEmbeddedClustering(
         ``Autoencoder()`` with the `image_shape`, `augmentation`, `precision` and `device` from
         here.
     image_shape : tuple of int, optional
-        (height, width) or (n_channels, height, width) of the images that rows are: the network has
-        convolutions then.
+        (height, width) or (n_channels, height, width) of images; the network has convolutions then.
     objective : {"idec", "dec", "dcn", "dekm"}, default="idec"
         What is minimised. "idec": the reconstruction, and the divergence of soft assignments from
         sharper ones (Guo, Gao, Liu and Yin 2017); with an `image_shape` this is DCEC (Guo, Liu, Zhu
@@ -137,8 +136,7 @@ class DeepEmbeddedClustering(
 
     Notes
     -----
-    Results vary more between seeds than those of a mixture: look at several, and at clusters that
-    hardly have a row.
+    Results vary more between seeds than those of a mixture. Look at clusters of hardly a row.
 
     Two small arrays a row are held in memory, of its code and of the assignment that it is drawn
     to; rows themselves as described at :class:`Autoencoder`.
