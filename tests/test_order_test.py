@@ -316,7 +316,7 @@ def test_other_estimators_are_refused(estimator):
         ({"means_init": [[0.0]]}, "means_init of the estimator are for one number"),
         ({"init_params": np.zeros(60, int)}, "init_params of the estimator are"),
         ({"device": "cpu"}, "use device=None"),
-        ({"covariance_type": "round"}, "'covariance_type'"),
+        ({"covariance_type": "round"}, "covariance_type='round'"),
     ],
 )
 def test_estimators_that_cannot_be_used(parameters, message):

@@ -20,7 +20,7 @@ from skdistmix.families import (
     TriangularKernel,
     gaussian_family,
 )
-from skdistmix.families._orientation import best_axes, shared_axes
+from skdistmix.families._orientation import _Search, best_axes, shared_axes
 from skdistmix.families._rotated import RotatedFeatureKernel, RotatedTriangularKernel
 from skdistmix.families._shapes import proportional, same_shape
 
@@ -354,3 +354,56 @@ def test_precisions_to_start_from_are_brought_into_the_model(blobs, model):
     ).fit(X)  # fmt: skip
     for letter, part in zip(model, (gmm.volumes_, gmm.shapes_, np.abs(gmm.orientations_))):
         assert letter == "V" or np.allclose(part, part[0], rtol=1e-8, atol=1e-8)
+
+
+# ------------------------------------------------------------------ common axes: local optima
+
+
+@pytest.mark.parametrize("name", ["EVE", "VVE"])
+def test_common_axes_of_mirror_images_are_no_saddle_point(name):
+    """Their mean covariance is diagonal, with axes that are the worst of all."""
+    pair = np.array([[[2.0, 1.0], [1.0, 2.0]], [[2.0, -1.0], [-1.0, 2.0]]])
+    fitted = gaussian_family(name)(2, 0.0).fitted(np.array([0.5, 0.5]), pair)
+    np.testing.assert_allclose(fitted, pair, atol=1e-8)  # they have common axes, at 45 degrees
+
+
+def test_common_axes_are_the_best_from_any_start():
+    rng = np.random.default_rng(0)
+    for _ in range(15):
+        roots = rng.normal(size=(3, 3, 5))
+        S, shares = roots @ roots.transpose(0, 2, 1), rng.dirichlet(np.full(3, 5.0))
+        along = gaussian_family("VVE").variances_of
+
+        def value(variances, shares=shares):
+            return shares @ np.log(variances).sum(axis=1)
+
+        found = value(best_axes(shares, S, along)[1])
+        turned = [np.linalg.qr(rng.normal(size=(3, 3)))[0] for _ in range(10)]
+        # from each of many axes to their end, and not as from those of a step before
+        others = [value(_Search(shares, S, along).minimum(axes, 500).variances) for axes in turned]
+        assert found <= min(others) + 1e-9
+
+
+def test_volumes_are_right_in_units_that_are_far_apart():
+    Z = np.random.default_rng(0).normal(size=(300, 3)) @ [[1, 0.5, 0.2], [0, 1, 0.3], [0, 0, 1]]
+    expected = DistributedGMM(1, reg_covar=0).fit(Z).volumes_
+    apart = DistributedGMM(1, reg_covar=0).fit(Z * [1e-8, 1, 1e8])
+    np.testing.assert_allclose(apart.volumes_, expected, rtol=1e-9)
+
+
+def test_proportional_covariances_have_one_orientation_where_variances_coincide():
+    rng = np.random.default_rng(0)
+    B = rng.normal(size=(400, 2))
+    B = np.linalg.solve(np.linalg.cholesky(np.cov(B.T)), (B - B.mean(axis=0)).T).T
+    labels = np.repeat([0, 1], 400)
+    model = DistributedGMM(2, covariance_type="VEE", init_params=labels, reg_covar=0)
+    model.fit(np.vstack([B, 3 * B[:, ::-1] + 30]))
+    np.testing.assert_array_equal(model.orientations_[0], model.orientations_[1])
+
+
+def test_errors_of_shared_variances_blame_no_component():
+    X = np.column_stack([np.repeat([0.0, 1.0], 50), np.random.default_rng(0).normal(size=100)])
+    labels = np.repeat([0, 1], 50)
+    model = DistributedGMM(2, covariance_type="EEI", init_params=labels, reg_covar=0)
+    with pytest.raises(ValueError, match="The shared covariance is not positive definite"):
+        model.fit(X)

@@ -21,6 +21,8 @@ from abc import abstractmethod
 
 import numpy as np
 
+from ._base import DegenerateComponentError
+from ._factors import degenerate
 from ._gaussian import DiagonalGaussian, FullGaussian, SphericalGaussian
 from ._gaussian_base import GaussianParams, _beside
 from ._orientation import best_axes, shared_axes
@@ -153,6 +155,11 @@ class EEIGaussian(ParsimoniousGaussian, DiagonalGaussian):
     def fitted(self, shares, covariances, previous=None):
         return np.tile(shares @ covariances, (len(shares), 1))
 
+    def factors_of(self, covariances):
+        if not (np.asarray(covariances) > 0).all():
+            raise DegenerateComponentError(degenerate(None))
+        return super().factors_of(covariances)
+
     def _n_covariance_parameters(self, n_components, n_features):
         return n_features
 
@@ -222,6 +229,10 @@ class VEEGaussian(SharedCoordinates, FullGaussian):
             return None
         return one, np.repeat(roots[:, None], d, axis=1)
 
+    def decomposition(self, params):
+        axes = np.linalg.eigh(params.covariances[0])[1]
+        return decomposition(params.covariances, params.precisions_cholesky, axes)
+
     def _n_covariance_parameters(self, n_components, n_features):
         return n_components - 1 + n_features * (n_features + 1) // 2
 
@@ -247,7 +258,8 @@ class CommonAxes(SharedCoordinates, FullGaussian):
         return (axes, roots) if left.max() <= SHARED else None
 
     def decomposition(self, params):
-        return decomposition(params.covariances, shared_axes(params.covariances))
+        axes = shared_axes(params.covariances)
+        return decomposition(params.covariances, params.precisions_cholesky, axes)
 
 
 class EVEGaussian(CommonAxes):

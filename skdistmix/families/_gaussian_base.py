@@ -266,7 +266,7 @@ class GaussianFamily(Family):
 
     def decomposition(self, params) -> tuple:
         """Volumes, shapes and axes of the covariances, see ``_shapes.decomposition``."""
-        return decomposition(self._component_covariances(params))
+        return decomposition(self._component_covariances(params), self._component_factors(params))
 
     costs = tuple(COSTS)
 

@@ -110,7 +110,7 @@ def unit_determinants(covariances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return volumes, covariances / volumes[:, None, None]
 
 
-def decomposition(covariances: np.ndarray, shared=None) -> tuple:
+def decomposition(covariances: np.ndarray, factors: np.ndarray, shared=None) -> tuple:
     """Volumes (K,), shapes (K, d) and axes as columns (K, d, d) of covariances.
 
     Covariance k is ``volume * axes @ diag(shape) @ axes.T``, and shapes have the product one. Axes
@@ -120,18 +120,23 @@ def decomposition(covariances: np.ndarray, shared=None) -> tuple:
     ----------
     covariances : ndarray of shape (K, d, d) or (K, d)
         Matrices, or variances of uncorrelated features, whose axes are left in their order.
+    factors : ndarray of shape (K, d, d) or (K, d)
+        Triangular roots of the precisions, which have small variances to all digits.
     shared : ndarray of shape (d, d), optional
         Axes that all have in common.
     """
     if covariances.ndim == 2:
         variances, axes = covariances, np.eye(covariances.shape[1])
     elif shared is None:
-        variances, axes = own_axes(covariances)
+        variances, axes = np.linalg.eigh(covariances)
+        variances, axes = variances[:, ::-1], axes[:, :, ::-1]
     else:
         variances = np.einsum("ij,kil,lj->kj", shared, covariances, shared)
         order = np.argsort(-variances[0])
         variances, axes = variances[:, order], shared[:, order]
-    volumes = geometric_means(variances)
+    variances = np.maximum(variances, 0.0)  # rounding, of units that are far apart
+    diagonals = factors if factors.ndim == 2 else np.diagonal(factors, axis1=1, axis2=2)
+    volumes = np.exp(-2.0 * np.log(diagonals).mean(axis=1))
     axes = np.array(np.broadcast_to(axes, (*variances.shape, variances.shape[1])))
     return volumes, variances / volumes[:, None], axes
 

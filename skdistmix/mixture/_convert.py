@@ -33,7 +33,9 @@ class SklearnConversion:
 
         It predicts the same and shares no memory with this one. Parameters of the constructor are
         carried over where they mean the same there; `tol` and `init_params` are scikit-learn's
-        defaults where it does not know the value.
+        defaults where it does not know the value. Types that it does not know become the nearest
+        that it has, with equal covariances but more parameters, for its BIC and further fits: VEE,
+        EVE, VVE, EEV, VEV and EVV "full", EEI, VEI and EVI "diag", EII "spherical".
 
         Returns
         -------

@@ -123,7 +123,8 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
     means_init : array-like of shape (n_components, n_features), optional
         Starting means. What else is not given is computed from the rows nearest to each.
     precisions_init : array-like, optional
-        Starting precisions (inverse covariances), shaped like `covariances_`.
+        Starting precisions (inverse covariances), shaped like `covariances_`. Where a type is not
+        free, the covariances of the type nearest to them, for equal weights, are taken.
     warm_start : bool, default=False
         Whether `fit` starts from the previous solution.
     n_shards : int, optional
