@@ -35,7 +35,7 @@ def test_names_of_mclust_are_those_of_scikit_learn(iris):
         assert a.covariance_type_ == same and a.lower_bound_ == b.lower_bound_
 
 
-@pytest.mark.parametrize("name, hint", [("vvv", "'VVV'"), ("fulll", "'full'"), ("EVF", "'EV")])
+@pytest.mark.parametrize("name, hint", [("vvv", "'VVV'"), ("fullx", "'full'"), ("EVF", "'EV")])
 def test_unknown_names_meet_their_nearest(iris, name, hint):
     with pytest.raises(ValueError, match=f"covariance_type='{name}' is not known. Did .*{hint}"):
         DistributedGMM(2, covariance_type=name).fit(iris)
