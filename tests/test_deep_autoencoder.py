@@ -186,13 +186,17 @@ def test_the_rate_falls_along_a_cosine():
             rates.append(net.optimizer_.param_groups[0]["lr"])
 
     net = AutoencoderNet(callbacks=[Note()])
-    small(net=net, max_epochs=10, learning_rate=0.01).fit(X)
+    small(net=net, max_epochs=10, learning_rate=0.01, schedule="cosine").fit(X)
     assert_allclose(rates[-1], 0.01 / 50, rtol=1e-6)
     expected = 2e-4 + (0.01 - 2e-4) * (1 + np.cos(np.pi * np.arange(1, 11) / 10)) / 2
     assert_allclose(rates, expected, rtol=1e-6)
     rates.clear()
     small(net=net, max_epochs=2, schedule="constant").fit(X)
-    assert rates == [1e-3] * 2
+    small(net=net, max_epochs=2).fit(X)  # "auto", which falls with augmentation only
+    assert rates == [1e-3] * 4
+    rates.clear()
+    small(net=net, max_epochs=2, augmentation=lambda rows, image_shape: rows).fit(X)
+    assert_allclose(rates[-1], 2e-5, rtol=1e-6)
 
 
 # --------------------------------------------------------------------------- nets
