@@ -76,6 +76,8 @@ def test_fits_in_threads_are_those_of_one_after_the_other(estimator):
         fitted = pool.map(lambda model: model.fit(X), models)
     for model, codes in zip(fitted, expected, strict=True):
         assert_array_equal(model.transform(X), codes)
+    with ThreadPool(1) as pool:  # a thread that has not fitted anything
+        assert_array_equal(pool.apply(fitted[0].transform, (X,)), expected[0])
 
 
 @each

@@ -178,7 +178,7 @@ def main():
     parser.add_argument("--results", type=Path)
     parser.add_argument("--cache", help="a folder")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--epochs", type=int, default="auto", help="of autoencoders")
+    parser.add_argument("--epochs", type=int, help="of autoencoders")
     parser.add_argument("--threads", type=int, help="of torch")
     parser.add_argument("--quick", action="store_true", help="one seed")
     args = parser.parse_args()
@@ -192,8 +192,8 @@ def main():
         if args.only and name not in args.only:
             continue
         for seed in seeds:
-            memory = Memory(args.cache, verbose=0)
-            runs = Runs(X, shape, seed, args.device, args.epochs, memory)
+            epochs, memory = args.epochs or "auto", Memory(args.cache, verbose=0)
+            runs = Runs(X, shape, seed, args.device, epochs, memory)
             for method in args.methods:
                 key = f"{name}/{method}/{seed}"
                 if key in results or (shape is None and method.startswith(("conv", "augm"))):

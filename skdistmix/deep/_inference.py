@@ -13,6 +13,7 @@ from torch import nn
 from .._row_values import row_values, seen_shards
 from .._shards import Block
 from ._rows import TrainingRows, scaled
+from ._runtime import agreed_threads
 
 __all__ = ["NetworkValues", "codes_of", "encoded", "in_batches"]
 
@@ -122,6 +123,7 @@ def in_batches(function: Callable, rows, device, size: int = QUICK, padded=False
 
     With `padded` the last batch is filled with zeros, whose values are left out.
     """
+    agreed_threads()
     parts = []
     with torch.inference_mode():
         for first in range(0, len(rows), size):

@@ -9,7 +9,14 @@ from threading import RLock
 
 import torch
 
-__all__ = ["OPTIMIZERS", "autocast_type", "chosen_device", "optimizer_options", "seeded"]
+__all__ = [
+    "OPTIMIZERS",
+    "agreed_threads",
+    "autocast_type",
+    "chosen_device",
+    "optimizer_options",
+    "seeded",
+]
 
 _ONE_AT_A_TIME = RLock()
 OPTIMIZERS = ("adam", "sgd", "madgrad")
@@ -62,6 +69,15 @@ def _has_bfloat16(device: torch.device) -> bool:
     return bool(found.get("avx512_bf16") or found.get("amx_bf16") or found.get("bf16"))
 
 
+def agreed_threads() -> None:
+    """Let products of matrices in this thread run on as many threads as `torch` was told to.
+
+    A new thread would otherwise take all of them, and round differently, until something in it asks
+    how many there are.
+    """
+    torch.get_num_threads()
+
+
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Random numbers of torch from a seed; the caller's generators are left as they were.
@@ -69,6 +85,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     Threads share them, so that one fit at a time has its seed.
     """
     devices = [device] if device.type == "cuda" else []
+    agreed_threads()
     with _ONE_AT_A_TIME, torch.random.fork_rng(devices=devices), _reproducible_blas(device):
         torch.manual_seed(seed)
         yield
