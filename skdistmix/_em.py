@@ -31,6 +31,7 @@ __all__ = [
     "first_pass",
     "maximise",
     "score_pass",
+    "score_sweep",
 ]
 
 # A run rests when, in this many iterations in a row, its gains shrank and the best run was ahead by
@@ -119,7 +120,13 @@ def _moments(blocks, full, limit):
 
 def score_pass(map_reduce: Callable, shards, kernel, check=False) -> Score | None:
     """Log-likelihood and entropy of rows under the density of a kernel; None if there is no row."""
-    return map_reduce(partial(_score, kernel), shards, kernel.block_rows, check)
+    sweep = score_sweep(kernel)
+    return map_reduce(sweep.function, shards, sweep.block_rows, check)
+
+
+def score_sweep(kernel) -> Sweep:
+    """What :func:`score_pass` sums."""
+    return Sweep(partial(_score, kernel), kernel.block_rows)
 
 
 def _score(kernel, blocks):
@@ -242,7 +249,7 @@ class EMRun:
             here = yield from self._next(here, params, None if rule.wants_plain_steps else prolong)
         converged = here is not None and rule.is_over
         kernel = self.family.kernel(params)
-        score = yield Sweep(partial(_score, kernel), kernel.block_rows)
+        score = yield score_sweep(kernel)
         objective = (score.log_likelihood + self.family.log_prior(params)) / score.weight
         rule.add(objective, score.weight, False)
         self._note(score.mean, objective)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from itertools import islice
 
-__all__ = ["Sweep", "run_alone", "run_together"]
+__all__ = ["Sweep", "run_alone", "run_together", "sum_together"]
 
 BLOCKS_AT_ONCE = 8  # that one function works on before the next function does
 
@@ -57,7 +57,7 @@ def run_together(
     for index in range(len(computations)):
         advance(index, None)
     while going := sorted(wanted.keys() - (resting() if resting is not None else ())):
-        totals = _swept(map_reduce, shards, [wanted[index] for index in going])
+        totals = sum_together(map_reduce, shards, [wanted[index] for index in going])
         for index, total in zip(going, totals):
             advance(index, total)
     for index in wanted:
@@ -65,11 +65,12 @@ def run_together(
     return results
 
 
-def _swept(map_reduce, shards, sweeps: list[Sweep]) -> list:
+def sum_together(map_reduce: Callable, shards, sweeps: list[Sweep], check=False) -> list:
+    """The sums of sweeps, in one pass over the shards; None for each if there is no row."""
     if len(sweeps) == 1:
-        return [map_reduce(sweeps[0].function, shards, sweeps[0].block_rows)]
+        return [map_reduce(sweeps[0].function, shards, sweeps[0].block_rows, check)]
     function = SideBySide(tuple(sweep.function for sweep in sweeps))
-    total = map_reduce(function, shards, min(sweep.block_rows for sweep in sweeps))
+    total = map_reduce(function, shards, min(sweep.block_rows for sweep in sweeps), check)
     return [None] * len(sweeps) if total is None else list(total.values)
 
 

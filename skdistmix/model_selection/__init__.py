@@ -1,7 +1,20 @@
 """Choosing among mixture models: criteria as scorers, searches without splitting, a test."""
 
+from ._exact_criterion import exact_criterion
 from ._full_data import FullData
+from ._local_criteria import aggregated_criterion, local_results
 from ._order_test import bootstrap_likelihood_ratio
 from ._scorers import neg_aic, neg_bic, neg_icl
+from ._slope import SlopeHeuristic
 
-__all__ = ["FullData", "bootstrap_likelihood_ratio", "neg_aic", "neg_bic", "neg_icl"]
+__all__ = [
+    "FullData",
+    "SlopeHeuristic",
+    "aggregated_criterion",
+    "bootstrap_likelihood_ratio",
+    "exact_criterion",
+    "local_results",
+    "neg_aic",
+    "neg_bic",
+    "neg_icl",
+]
