@@ -3,17 +3,21 @@
 from ._exact_criterion import exact_criterion
 from ._full_data import FullData
 from ._local_criteria import aggregated_criterion, local_results
+from ._merged import MergedComponents
+from ._merging import merge_components
 from ._order_test import bootstrap_likelihood_ratio
 from ._scorers import neg_aic, neg_bic, neg_icl
 from ._slope import SlopeHeuristic
 
 __all__ = [
     "FullData",
+    "MergedComponents",
     "SlopeHeuristic",
     "aggregated_criterion",
     "bootstrap_likelihood_ratio",
     "exact_criterion",
     "local_results",
+    "merge_components",
     "neg_aic",
     "neg_bic",
     "neg_icl",

@@ -67,7 +67,9 @@ def local_results(fits, X=None):
     """
     fits = _per_shard(fits, "fits")
     if X is not None and len(X) != len(fits):
-        raise ValueError(f"X has {len(X)} shards, but there are fits of {len(fits)}: give one each.")
+        raise ValueError(
+            f"X has {len(X)} shards, but there are fits of {len(fits)}: give the rows of each."
+        )
     return [_of_shard(own, s, None if X is None else X[s]) for s, own in enumerate(fits)]
 
 
@@ -201,7 +203,7 @@ def aggregated_criterion(local_results, *, method="sum", criterion="bic"):
     >>> fits = [{K: DistributedGMM(K, **options).fit(X) for K in (1, 2, 3)} for X in sites]
     >>> result = aggregated_criterion(local_results(fits))
     >>> result.best, result.bracket
-    (2, (2, 2))
+    (2, (2, 3))
     """
     shards = _checked_results(local_results)
     candidates, table, n_samples = _totals(shards)
@@ -302,7 +304,7 @@ def _checked_results(values) -> list[dict]:
         for candidate, result in own.items():
             if sizes.setdefault(candidate, result.n_parameters) != result.n_parameters:
                 raise ValueError(
-                    f"Candidate {candidate!r} has {result.n_parameters} parameters at shard {s} and "
+                    f"Candidate {candidate!r} has {result.n_parameters} parameters at shard {s}, "
                     f"{sizes[candidate]} at an earlier one: fit one model at all shards."
                 )
         shards += [own] if own else []

@@ -51,7 +51,7 @@ def fitted_scores(models: list, X=None, sample_weight=None, n_jobs=None) -> tupl
     TypeError, NotFittedError
         If a model is no fitted mixture.
     ValueError
-        If there is no model or no row, or models do not fit each other or the rows.
+        If there is no model, or models do not fit each other or the rows.
     """
     if not models:
         raise ValueError("There are no models: give at least one fitted mixture.")
@@ -102,7 +102,4 @@ def _scores_of(models, names, X, sample_weight, n_jobs) -> list[Score]:
                 )
     sweeps = [score_sweep(model._kernel()[0]) for model in models]
     with Workers(n_jobs) as workers:
-        scores = sum_together(workers.map_reduce, shards, sweeps, check=True)
-    if scores[0] is None or not scores[0].weight > 0:
-        raise ValueError("X has no row of positive weight: there is nothing to score.")
-    return scores
+        return sum_together(workers.map_reduce, shards, sweeps, check=True)
