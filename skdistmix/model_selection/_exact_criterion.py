@@ -40,7 +40,7 @@ def exact_criterion(models, X, *, criterion="bic", sample_weight=None, n_jobs=No
     Returns
     -------
     result : Bunch
-        With the attributes `best` (candidate), `candidates` (list, as given), `values` (ndarray,
+        With the attributes `best` (candidate), `candidates` (list, as given), `criteria` (ndarray,
         smaller is better), `n_samples`, and `table`, a dict of arrays "log_likelihood", "entropy",
         "n_parameters", "bic", "icl" and "aic" with an entry a candidate. Of equal ones the first
         is best.
@@ -108,7 +108,7 @@ def exact_criterion(models, X, *, criterion="bic", sample_weight=None, n_jobs=No
     return Bunch(
         best=candidates[int(np.argmin(table[criterion]))],
         candidates=candidates,
-        values=table[criterion],
+        criteria=table[criterion],
         table=table,
         n_samples=scores[0].weight,
     )

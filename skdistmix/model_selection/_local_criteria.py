@@ -120,7 +120,7 @@ def aggregated_criterion(local_results, *, method="sum", criterion="bic"):
             The candidate that is chosen; of equal ones that with fewer parameters.
         candidates : list
             In order of their numbers of parameters.
-        values : ndarray of shape (n_candidates,)
+        criteria : ndarray of shape (n_candidates,)
             Smaller is better; for "vote" minus the share of the rows whose shards vote for a
             candidate. Infinite for a candidate that some shard did not fit, except for "vote".
         bracket : tuple
@@ -232,7 +232,7 @@ def aggregated_criterion(local_results, *, method="sum", criterion="bic"):
     return Bunch(
         best=candidates[int(np.argmin(values[method]))],
         candidates=candidates,
-        values=values[method],
+        criteria=values[method],
         bracket=bracket,
         table=table,
         n_samples=n_samples,

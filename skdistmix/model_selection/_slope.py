@@ -112,11 +112,9 @@ class SlopeHeuristic(BaseEstimator):
 
     >>> from skdistmix import DistributedGMM
     >>> rng = np.random.default_rng(0)
-    >>> X = np.concatenate([rng.normal(center, 1.0, size=(300, 1)) for center in (-6, 0, 6)])
-    >>> models = [
-    ...     DistributedGMM(K, tol="likelihood", max_iter=2000, random_state=0).fit(X)
-    ...     for K in range(1, 11)
-    ... ]
+    >>> X = np.concatenate([rng.normal(center, 1.0, size=(150, 1)) for center in (-8, 0, 8)])
+    >>> options = {"tol": "likelihood", "acceleration": "squarem", "max_iter": 2000}
+    >>> models = [DistributedGMM(K, random_state=0, **options).fit(X) for K in range(1, 11)]
     >>> models[SlopeHeuristic().fit_models(models).best_index_].n_components
     3
     """
