@@ -101,6 +101,7 @@ def textbook_jump(complexity, contrast, factor=2.0):
     return np.array(ties)[where], falls[where], penalty, best(factor * penalty)
 
 
+@pytest.mark.filterwarnings("ignore:The slope is -")  # least squares at the mercy of failed fits
 @pytest.mark.parametrize("regression", list(PSI))
 @pytest.mark.parametrize("seed", range(4))
 def test_slope_as_the_textbook_says(seed, regression):
@@ -194,7 +195,9 @@ def test_options_do_something():
     assert complexity[light.best_index_] > complexity[heavy.best_index_]
     # contrasts with two lines: of the two plateaus only the first is long enough
     complexity = np.arange(1.0, 31)
-    contrast = -5 * np.minimum(complexity, 27) + 80 * np.maximum(10 - complexity, 0)
+    contrast = (
+        -5 * np.minimum(complexity, 27) - 0.5 * complexity + 80 * np.maximum(10 - complexity, 0)
+    )
     late = SlopeHeuristic(min_plateau=0.0).fit(complexity, contrast)
     early = SlopeHeuristic(min_plateau=0.5).fit(complexity, contrast)
     assert late.plateau_ > early.plateau_
@@ -205,6 +208,13 @@ def test_the_smallest_model_may_be_best_without_a_penalty():
     heuristic = SlopeHeuristic("jump").fit(np.arange(1, 6), [0.0, 1, 1.5, 1.7, 2])
     assert heuristic.jump_ is None and len(heuristic.jump_sizes_) == 0
     assert heuristic.best_index_ == heuristic.jump_index_ == 0
+
+
+def test_contrasts_that_grow():
+    contrast = np.concatenate([[10.0, 5, 0], 0.5 * np.arange(10)])
+    with pytest.warns(UserWarning, match=r"slope is -0.5: .* do not fall"):
+        SlopeHeuristic().fit(np.arange(13), contrast)
+    assert SlopeHeuristic("jump").fit(np.arange(13), contrast).best_index_ == 0  # does not warn
 
 
 # ------------------------------------------------------------------ mixtures

@@ -225,7 +225,7 @@ def aggregated_criterion(local_results, *, method="sum", criterion="bic"):
     values = {name: np.where(complete, value, np.inf) for name, value in values.items()}
     bracket = tuple(candidates[int(np.argmin(values[name]))] for name in ("sum", "pooled"))
     if method == "vote":
-        values["vote"] = -_votes(shards, candidates, criterion)
+        values["vote"] = 0.0 - _votes(shards, candidates, criterion)
     if method == "slope":
         slope = SlopeHeuristic().fit(p[complete], deviance[complete] / 2).slope_
         values["slope"] = np.where(complete, deviance + 4 * slope * p, np.inf)

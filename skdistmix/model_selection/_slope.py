@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Real
 
 import numpy as np
@@ -81,9 +82,11 @@ class SlopeHeuristic(BaseEstimator):
 
     "slope" needs models far beyond the one to be chosen, say ten of them; where the last ones
     still describe structure the line is too steep and too small a model is chosen. Look at
-    `plateau_sizes_`. "jump" needs one jump that is much larger than the others, see `jump_sizes_`.
-    The plateau that is taken is the one of the most complex models that is long enough (and of two
-    slopes at least); of equal largest jumps the one of the largest penalty is taken.
+    `plateau_sizes_`. Contrasts of mixtures depend on starts: a large model whose fit ended in a
+    poor optimum spoils the line, so give these fits several starts (`n_init`). "jump" needs one
+    jump that is much larger than the others, see `jump_sizes_`. The plateau that is taken is the
+    one of the most complex models that is long enough (and of two slopes at least); of equal
+    largest jumps the one of the largest penalty is taken.
 
     As in R's capushe the regressions are those of ``rlm`` in R's MASS, from least squares, with the
     median absolute residual for the scale, and the slope of a plateau is that in its middle.
@@ -156,6 +159,11 @@ class SlopeHeuristic(BaseEstimator):
             If arrays do not fit each other, hold NaN or infinities, have fewer than 3 different
             penalty shapes, or the penalty shape does not grow with the complexity; with
             ``method="slope"`` also if no plateau is long enough.
+
+        Warns
+        -----
+        UserWarning
+            With ``method="slope"``, if the slope is not positive.
         """
         table = _checked_table(complexity, contrast, penalty_shape)
         slopes = np.array(
@@ -177,6 +185,8 @@ class SlopeHeuristic(BaseEstimator):
         chosen = int(long_enough[-1]) if len(long_enough) else None
         path, penalties = _penalty_path(table)
         falls = -np.diff(table["complexity"][path])
+        if chosen is not None and self.method == "slope":
+            _warn_of_slope(slopes[starts[chosen] + sizes[chosen] // 2])
         # Nothing is set before all that may fail has not failed.
         self.table_, self.slopes_ = table, slopes
         self.slope_choices_, self.plateau_sizes_ = table["index"][choices], sizes
@@ -223,6 +233,17 @@ class SlopeHeuristic(BaseEstimator):
         """
         scores, n_parameters = fitted_scores(list(models), X, sample_weight)
         return self.fit(n_parameters, [-score.log_likelihood for score in scores])
+
+
+def _warn_of_slope(slope: float) -> None:
+    if slope <= 0:
+        warnings.warn(
+            f"The slope is {slope:.3g}: contrasts of the most complex models do not fall, so that "
+            "no penalty can be read off them. Fits of these models may have ended in poor optima "
+            "(more starts help), or failed; leave those out.",
+            UserWarning,
+            stacklevel=4,  # the caller of fit, which a decorator wraps
+        )
 
 
 def _checked_table(complexity, contrast, penalty_shape) -> dict:
