@@ -317,3 +317,66 @@ def test_bad_models(mixtures):
         fit([*models, DistributedGMM().fit(X[:100])])
     with pytest.raises(ValueError, match="Model 10 has n_features_in_ 2, an earlier one 1"):
         fit([*models, DistributedGMM().fit(np.hstack([X, X**2]))], X)
+
+
+# ------------------------------------------------------------------ the picture
+
+
+@pytest.fixture
+def display_class():
+    pytest.importorskip("matplotlib").use("Agg")
+    import matplotlib.pyplot as plt
+
+    from skdistmix.inspection import SlopeHeuristicDisplay
+
+    yield SlopeHeuristicDisplay
+    plt.close("all")
+
+
+def test_the_picture_shows_the_numbers(display_class):
+    complexity, contrast = random_table(0)
+    heuristic = SlopeHeuristic().fit(complexity, contrast)
+    display = display_class.from_fit(heuristic)
+    assert_allclose(
+        display.points_.get_offsets(), np.column_stack([np.sort(complexity), -display.contrast])
+    )
+    x, y = display.line_.get_data()
+    assert_allclose(np.diff(y) / np.diff(x), heuristic.slope_)
+    # as many models above the line as below
+    residuals = -display.contrast - y
+    assert_allclose(np.median(residuals[display.line_start :]), 0, atol=1e-9)
+    assert complexity[heuristic.slope_index_] == display.penalty_shape[display.slope_choice]
+    places = {name: mark.get_xdata()[0] for name, mark in display.marks_.items()}
+    expected = {"jump": 1.0, "by jump": 2.0}
+    assert places["jump"] == heuristic.jump_
+    assert places == pytest.approx(
+        {name: f * heuristic.jump_ for name, f in expected.items()}
+        | {"by slope": 2 * heuristic.slope_}
+    )
+    x, y = display.steps_.get_data()
+    for penalty in (0.0, *places.values()):  # right of each mark
+        best = np.argmin(contrast + (penalty + 1e-9) * complexity)
+        assert y[np.searchsorted(x, penalty + 1e-9) - 1] == complexity[best]
+
+
+def test_pictures_of_what_there_is(display_class):
+    import matplotlib.pyplot as plt
+
+    jump = SlopeHeuristic("jump", min_plateau=1.0).fit([1, 2, 3, 4], [10, 4, 1, 0.9])
+    _, axes = plt.subplots(1, 2)
+    display = display_class.from_fit(jump, axes=axes, points_kw={"s": 5})
+    assert display.line_ is None and sorted(display.marks_) == ["by jump", "jump"]
+    assert display.figure_ is axes[0].figure and display.axes_[1] is axes[1]
+    assert display.points_.get_sizes() == [5]
+    none = SlopeHeuristic("jump").fit(np.arange(1, 6), [0.0, 1, 1.5, 1.7, 2])
+    display = display_class.from_fit(none, line_kw={"color": "k"})
+    assert display.line_.get_color() == "k" and list(display.marks_) == ["by slope"]
+
+
+def test_pictures_of_something_else(display_class):
+    with pytest.raises(TypeError, match="shows a SlopeHeuristic, got a value of type list"):
+        display_class.from_fit([1, 2])
+    with pytest.raises(NotFittedError, match="call fit first"):
+        display_class.from_fit(SlopeHeuristic())
+    with pytest.raises(ValueError, match=r"penalties has the shape \(1,\).*1 more"):
+        display_class(penalty_shape=[1, 2], contrast=[1, 0], penalties=[1], complexities=[2])

@@ -4,6 +4,7 @@ from ._dynamics import AssignmentDynamics
 from ._embedding_display import EmbeddingDisplay
 from ._map_display import AssignmentMapDisplay
 from ._shard_display import ShardDisplay
+from ._slope_display import SlopeHeuristicDisplay
 from ._uncertainty_display import UncertaintyDisplay
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "AssignmentMapDisplay",
     "EmbeddingDisplay",
     "ShardDisplay",
+    "SlopeHeuristicDisplay",
     "UncertaintyDisplay",
 ]

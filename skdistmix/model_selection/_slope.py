@@ -73,6 +73,7 @@ class SlopeHeuristic(BaseEstimator):
     See Also
     --------
     aggregated_criterion : Has ``method="slope"`` for the sums of local log-likelihoods.
+    skdistmix.inspection.SlopeHeuristicDisplay : A picture of the line and of the jumps.
 
     Notes
     -----
