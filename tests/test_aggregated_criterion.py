@@ -280,6 +280,10 @@ def test_bad_fits(shards, fits):
         exact_criterion(fits[0][1], shards)
     with pytest.raises(ValueError, match="no models"):
         exact_criterion({}, shards)
+    with pytest.raises(TypeError, match="Candidate 2 must be a fitted mixture"):
+        exact_criterion({1: fits[0][1], 2: None}, shards)
+    with pytest.raises(TypeError, match="Candidate 2 of shard 0 must be a fitted mixture"):
+        local_results([{1: fits[0][1], 2: 3.0}], [shards[0]])
     with pytest.raises(ValueError, match="features"):
         exact_criterion(fits[0], np.hstack([shards[0], shards[0]]))
     gated = MixtureOfExpertsAggregator(n_components=2, gate="softmax", random_state=0).fit(shards)

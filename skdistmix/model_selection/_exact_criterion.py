@@ -95,7 +95,8 @@ def exact_criterion(models, X, *, criterion="bic", sample_weight=None, n_jobs=No
         )
     named = models if isinstance(models, Mapping) else dict(enumerate(models))
     candidates, fitted = list(named), list(named.values())
-    scores, n_parameters = fitted_scores(fitted, X, sample_weight, n_jobs)
+    names = [f"Candidate {candidate!r}" for candidate in candidates]
+    scores, n_parameters = fitted_scores(fitted, X, sample_weight, n_jobs, names)
     table = {
         "log_likelihood": np.array([score.log_likelihood for score in scores]),
         "entropy": np.array([score.entropy for score in scores]),

@@ -77,10 +77,10 @@ def _of_shard(fits, s: int, rows) -> dict:
     fits = {candidate: fit for candidate, fit in fits.items() if fit is not None}
     if not fits:
         return {}
+    names = [f"Candidate {candidate!r} of shard {s}" for candidate in fits]
     if rows is not None:
-        scores, n_parameters = fitted_scores(list(fits.values()), [rows])
+        scores, n_parameters = fitted_scores(list(fits.values()), [rows], names=names)
     else:
-        names = [f"Candidate {candidate!r} of shard {s}" for candidate in fits]
         models = [as_mixture(fit, name) for fit, name in zip(fits.values(), names)]
         scores = [own_score(model, name) for model, name in zip(models, names)]
         n_parameters = [model.n_parameters_ for model in models]
@@ -138,7 +138,8 @@ def aggregated_criterion(local_results, *, method="sum", criterion="bic"):
         If `local_results` is no sequence of dicts of tuples of numbers.
     ValueError
         If numbers are not finite, sizes or numbers of parameters contradict each other, no
-        candidate was fitted at all shards, or ``method="slope"`` has too few candidates.
+        candidate was fitted at all shards, or ``method="slope"`` has too few candidates for a
+        slope or a plateau.
 
     See Also
     --------

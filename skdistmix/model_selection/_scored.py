@@ -40,11 +40,13 @@ def as_mixture(model, name: str):
     return model
 
 
-def fitted_scores(models: list, X=None, sample_weight=None, n_jobs=None) -> tuple[list, list]:
+def fitted_scores(
+    models: list, X=None, sample_weight=None, n_jobs=None, names=None
+) -> tuple[list, list]:
     """Scores of fitted mixtures and their numbers of parameters.
 
     Rows of X are read once for all models; without X the scores are those of the rows that each
-    model was fitted to.
+    model was fitted to. `names` is what messages call the models.
 
     Raises
     ------
@@ -55,7 +57,7 @@ def fitted_scores(models: list, X=None, sample_weight=None, n_jobs=None) -> tupl
     """
     if not models:
         raise ValueError("There are no models: give at least one fitted mixture.")
-    names = [f"Model {i}" for i in range(len(models))]
+    names = names or [f"Model {i}" for i in range(len(models))]
     models = [as_mixture(model, name) for model, name in zip(models, names)]
     n_parameters = [model.n_parameters_ for model in models]
     if X is not None:
