@@ -261,6 +261,8 @@ def test_bad_local_results():
         aggregated_criterion([{1: (-1.0, 5, 2)}, {1: (-1.0, 5, 3)}])
     with pytest.raises(ValueError, match="No candidate was fitted at all shards"):
         aggregated_criterion([{1: (-1.0, 5, 2)}, {2: (-1.0, 5, 4)}])
+    with pytest.raises(ValueError, match="Candidate 1 of shard 0 has no entropy"):
+        aggregated_criterion([{1: (-1.0, 5, 2)}], criterion="icl")
     with pytest.raises(ValueError, match="'method' parameter"):
         aggregated_criterion(BY_HAND, method="mean")
     with pytest.raises(ValueError, match="at least 3 models"):

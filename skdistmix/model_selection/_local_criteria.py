@@ -125,7 +125,7 @@ def aggregated_criterion(local_results, *, method="sum", criterion="bic"):
             candidate. Infinite for a candidate that some shard did not fit, except for "vote".
         bracket : tuple
             What "sum" and "pooled" choose, the least and the most complex choice of all penalties
-            between theirs, that of "corrected" among them.
+            between theirs, that of "corrected" among them (for shards of ten rows or more).
         table : dict of ndarray
             For each candidate "log_likelihood", "entropy" (sums over shards), "n_parameters" and
             "n_shards" that fitted it.
@@ -206,7 +206,7 @@ def aggregated_criterion(local_results, *, method="sum", criterion="bic"):
     >>> result.best, result.bracket
     (2, (2, 3))
     """
-    shards = _checked_results(local_results)
+    shards = _checked_results(local_results, needs_entropy=criterion == "icl")
     candidates, table, n_samples = _totals(shards)
     deviance = -2 * table["log_likelihood"]
     if criterion == "icl":
@@ -291,11 +291,11 @@ def _per_shard(values, name: str) -> list:
     return values
 
 
-def _checked_results(values) -> list[dict]:
+def _checked_results(values, needs_entropy: bool) -> list[dict]:
     """Local results as named tuples; shards without any are left out."""
     shards, sizes = [], {}
     for s, results in enumerate(_per_shard(values, "local_results")):
-        own = {candidate: _checked(result, s, candidate) for candidate, result in results.items()}
+        own = {c: _checked(result, s, c, needs_entropy) for c, result in results.items()}
         n = {result.n_samples for result in own.values()}
         if len(n) > 1 and max(n) - min(n) > 1e-9 * max(n):
             raise ValueError(
@@ -314,10 +314,11 @@ def _checked_results(values) -> list[dict]:
     return shards
 
 
-def _checked(result, s: int, candidate) -> LocalResult:
+def _checked(result, s: int, candidate, needs_entropy: bool) -> LocalResult:
     where = f"Candidate {candidate!r} of shard {s}"
     try:
-        result = LocalResult(*(float(value) for value in result))
+        numbers = [float(value) for value in result]
+        result = LocalResult(*numbers)
     except (TypeError, ValueError):
         raise TypeError(
             f"{where} must be the numbers (log_likelihood, n_samples, n_parameters, entropy), got "
@@ -328,4 +329,6 @@ def _checked(result, s: int, candidate) -> LocalResult:
             f"{where} has the numbers {tuple(result)}: they must be finite, with rows and no "
             "negative number of parameters. Leave a candidate out that could not be fitted."
         )
+    if needs_entropy and len(numbers) < 4:
+        raise ValueError(f"{where} has no entropy, the fourth number, which criterion='icl' needs.")
     return result._replace(n_parameters=int(result.n_parameters))
