@@ -239,6 +239,30 @@ def test_user_written_gaussians_are_those_of_the_package(counts):
     assert theirs.n_parameters_ == ours.n_parameters_
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
+@pytest.mark.parametrize("family", [PoissonFamily(), NormalFamily()])
+def test_other_number_types_give_the_fit_of_their_float64_values(counts, dtype, family):
+    X, labels = counts
+    typed = fitted((10 * X).astype(dtype), family, init_params=labels, **FIXED)
+    whole = fitted(10 * X, family, init_params=labels, **FIXED)
+    assert_allclose(typed.lower_bounds_, whole.lower_bounds_, rtol=1e-12)
+
+
+def test_forms_of_input(counts, tmp_path):
+    X, labels = counts
+    np.save(tmp_path / "counts.npy", X)
+    whole = fitted(X, init_params=labels, **FIXED)
+    pandas = pytest.importorskip("pandas")
+    forms = [X.tolist(), list(np.array_split(X, 3)), tmp_path / "counts.npy",
+             np.load(tmp_path / "counts.npy", mmap_mode="r"), pandas.DataFrame(X)]  # fmt: skip
+    for form in forms:
+        assert_same(fitted(form, init_params=labels, **FIXED), whole)
+    dask = pytest.importorskip("dask.array")
+    lazy = dask.from_array(X, chunks=(400, 3))
+    assert_same(fitted(lazy, init_params=labels, **FIXED), whole)
+    assert_array_equal(whole.predict(lazy).compute(), whole.predict(X))
+
+
 def test_component_without_rows_stays(counts):
     X, _ = counts
     start = fitted(X, random_state=0).params_
@@ -411,6 +435,7 @@ class NotAdded:
             {"m_step": lambda self, s, p: PoissonParams(s.weights, s.averages + np.inf)},
             "field rates holds NaN or infinity",
         ),
+        ({"n_parameters": lambda self: None}, "n_parameters gave None: expected the number"),
         ({"prepare": lambda self, moments: self}, "super.*prepare.moments"),
     ],
 )  # fmt: skip

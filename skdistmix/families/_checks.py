@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -39,10 +40,18 @@ def checked_m_step(family, stats, previous=None) -> Any:
 def check_prepared(family, moments) -> Any:
     """The family that knows the summary of the first pass."""
     prepared = family.prepare(moments)
+    if family.is_trusted:
+        return prepared
     if getattr(prepared, "moments", None) is not moments:
         raise FamilyError(
             f"{type(family).__name__}.prepare has to return a family whose attribute moments is "
             "what it was given: begin it with family = super().prepare(moments)."
+        )
+    number = prepared.n_parameters()
+    if not isinstance(number, Integral) or number < 0:
+        raise FamilyError(
+            f"{type(family).__name__}.n_parameters gave {number!r}: expected the number of free "
+            "parameters, mixing weights included, for criteria such as BIC."
         )
     return prepared
 

@@ -276,7 +276,7 @@ class DistributedMixture(StandardErrors, StepwiseEM, FitResults, FamilyModel):
             columns, there are fewer distinct rows than components, weights do not fit, the family
             refuses the rows, or a component degenerates in all starts.
         TypeError
-            If `family` is none.
+            If the estimator has a parameter `family`, and it is set to something that is not one.
         FamilyError
             If the family does not do what its contract says.
         """
