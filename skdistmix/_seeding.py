@@ -285,7 +285,7 @@ def _sweep(family, resp_of, anchors) -> Sweep:
 def _statistics(blocks, family, resp_of, anchors):
     total = None
     for block in blocks:
-        # integers and short floats would overflow in sums and squares of a family of a user
+        # a family's own squares of short floats would lose half of their digits
         X = block.X if family.takes_foreign else np.asarray(block.X, dtype=np.float64)
         part = family.statistics(X, block.weight, resp_of(block), anchors)
         total = part if total is None else total + part
