@@ -3,13 +3,20 @@
 from importlib.util import find_spec
 
 from ._shards import Shards, as_shards
-from .mixture import BLBMixture, DistributedGMM, MixtureOfExpertsAggregator, reduce_mixtures
+from .mixture import (
+    BLBMixture,
+    DistributedGMM,
+    DistributedMixture,
+    MixtureOfExpertsAggregator,
+    reduce_mixtures,
+)
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
     "BLBMixture",
     "DistributedGMM",
+    "DistributedMixture",
     "MixtureOfExpertsAggregator",
     "Shards",
     "as_shards",

@@ -18,6 +18,7 @@ from ._stopping import StoppingRule
 from ._sweeps import Sweep, run_together
 from .families import DegenerateComponentError, Family, Moments
 from .families._array_api import log_sums
+from .families._checks import checked_m_step
 from .families._kernels import LOWEST_EXP
 
 __all__ = [
@@ -169,13 +170,15 @@ def maximise(family: Family, sweep_about: Callable, stats, previous=None) -> Gen
     when a component shrinks a lot in one step.
     """
     try:
-        params = family.m_step(stats, previous)
+        params = checked_m_step(family, stats, previous)
         anchors = family.better_anchors(stats, params)
     except DegenerateComponentError:
         anchors = family.centers(stats)
+        if anchors is None:  # sums that are not taken about points would be the same again
+            raise
     if anchors is None:
         return params
-    return family.m_step((yield sweep_about(anchors)), previous)
+    return checked_m_step(family, (yield sweep_about(anchors)), previous)
 
 
 @dataclass(frozen=True)

@@ -261,7 +261,7 @@ def params_from_centers(map_reduce: Callable, shards, family, centers: np.ndarra
 
 
 def params_from_responsibilities(map_reduce: Callable, shards, family, resp_of: Callable):
-    """Parameters from responsibilities (two passes: means, then sums about these means).
+    """Parameters from responsibilities (two passes: means, then sums about these means, if any).
 
     ``resp_of(block)`` gives an array of shape (n_components, n_rows).
     """
@@ -269,8 +269,10 @@ def params_from_responsibilities(map_reduce: Callable, shards, family, resp_of: 
     def steps():
         sweep_about = partial(_sweep, family, resp_of)
         overall = np.broadcast_to(family.moments.mean, (family.n_components, shards.n_features))
-        centers = family.centers((yield sweep_about(overall)))
-        stats = yield sweep_about(centers)
+        stats = yield sweep_about(overall)
+        centers = family.centers(stats)
+        if centers is not None:
+            stats = yield sweep_about(centers)
         return (yield from maximise(family, sweep_about, stats))
 
     return run_alone(map_reduce, shards, steps())
@@ -283,7 +285,9 @@ def _sweep(family, resp_of, anchors) -> Sweep:
 def _statistics(blocks, family, resp_of, anchors):
     total = None
     for block in blocks:
-        part = family.statistics(block.X, block.weight, resp_of(block), anchors)
+        # a family's own squares of short floats would lose half of their digits
+        X = block.X if family.takes_foreign else np.asarray(block.X, dtype=np.float64)
+        part = family.statistics(X, block.weight, resp_of(block), anchors)
         total = part if total is None else total + part
     return total
 

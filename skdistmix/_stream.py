@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from .families import Family, Moments
+from .families._checks import checked_m_step
 
 __all__ = ["Stream", "begun", "continued"]
 
@@ -46,7 +47,7 @@ class Stream:
     def estimate(self, family: Family, previous=None):
         """The parameters to report: of the averaged statistics where there are any."""
         stats = self.stats if self.average is None else self.average
-        return family.m_step(stats.scaled(self.moments.weight), previous)
+        return checked_m_step(family, stats.scaled(self.moments.weight), previous)
 
     def averaged(self) -> Stream:
         """With the running statistics in the average."""
@@ -62,7 +63,7 @@ def begun(map_reduce: Callable, shards, family: Family, params) -> tuple[Stream,
 
     The log-likelihood is the mean one under the parameters that the batch is learnt from.
     """
-    stats = _statistics(map_reduce, shards, family, params, params.means)
+    stats = _statistics(map_reduce, shards, family, params, getattr(params, "means", None))
     stream = Stream(stats.scaled(1 / stats.weight), family.moments.without_rows(), 1.0)
     return stream, stats.log_likelihood / stats.weight
 
@@ -97,4 +98,11 @@ def continued(
 
 def _statistics(map_reduce, shards, family, params, anchors):
     kernel = family.kernel(params, anchors)
-    return map_reduce(kernel.statistics, shards, kernel.block_rows)
+    stats = map_reduce(kernel.statistics, shards, kernel.block_rows)
+    if not (hasattr(stats, "scaled") and hasattr(stats, "about")):
+        raise NotImplementedError(
+            f"The statistics of {type(family).__name__}, {type(stats).__name__}, cannot forget, as "
+            "partial_fit needs: give them the methods scaled(factor) and about(anchors), or take "
+            "Sums."
+        )
+    return stats

@@ -5,8 +5,14 @@ import warnings
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skdistmix import BLBMixture, DistributedGMM, MixtureOfExpertsAggregator
+from skdistmix import (
+    BLBMixture,
+    DistributedGMM,
+    DistributedMixture,
+    MixtureOfExpertsAggregator,
+)
 from skdistmix.cluster import LandmarkSpectralClustering
+from skdistmix.families import GaussianFamily
 from skdistmix.preprocessing import MarginalizedDenoisingAutoencoder, Shardwise
 
 
@@ -14,6 +20,8 @@ from skdistmix.preprocessing import MarginalizedDenoisingAutoencoder, Shardwise
     [
         DistributedGMM(),
         DistributedGMM(covariance_type="VVE"),
+        DistributedMixture(),
+        DistributedMixture(family=GaussianFamily("EEI")),
         MixtureOfExpertsAggregator(),
         # by default it warns that the few rows of the checks are too few for subsets
         BLBMixture(method="bootstrap", n_resamples=10),

@@ -30,7 +30,7 @@ def test_choose_k(no_windows):
 def test_new_family(no_windows):
     found = runpy.run_path(str(TOP / "examples" / "plot_new_family.py"))
     assert found["gains"].min() > -1e-9
-    assert found["fit"].converged
+    assert found["mixture"].converged_
 
 
 def test_parquet_folder(no_windows):

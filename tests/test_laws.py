@@ -9,14 +9,21 @@ import joblib
 import numpy as np
 import pytest
 from conftest import DIAGONAL_TYPES, CutIn, make_blobs, start_of
+from poisson import PoissonFamily, make_counts
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.utils import Bunch
 
-from skdistmix import BLBMixture, DistributedGMM, MixtureOfExpertsAggregator, as_shards
+from skdistmix import (
+    BLBMixture,
+    DistributedGMM,
+    DistributedMixture,
+    MixtureOfExpertsAggregator,
+    as_shards,
+)
 from skdistmix.cluster import LandmarkSpectralClustering
-from skdistmix.families import ConjugatePrior, GaussianStatistics, Moments
+from skdistmix.families import ConjugatePrior, GaussianFamily, GaussianStatistics, Moments
 from skdistmix.preprocessing import MarginalizedDenoisingAutoencoder
 
 MODEL = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
@@ -164,6 +171,63 @@ def assert_same_clusters(a, b):
         np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=1e-8, atol=1e-10)
 
 
+FAMILIES = [
+    pytest.param(GaussianFamily("EEI", reg_covar=0), id="DistributedMixture-Gaussian"),
+    pytest.param(PoissonFamily(), id="DistributedMixture-Poisson"),
+]
+
+
+def mixed(X, family, sample_weight=None, max_iter=12, **options):
+    """A fit of a fixed number of iterations, of any family."""
+    mixture = DistributedMixture(3, family=family, tol=0, max_iter=max_iter, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return mixture.fit(X, sample_weight=sample_weight)
+
+
+def assert_same_mixture(a, b, rtol=1e-8):
+    for name, value in vars(a.params_).items():
+        assert_close(value, getattr(b.params_, name), rtol)
+    assert_close(a.lower_bounds_, b.lower_bounds_, 1e-9)
+
+
+def assert_close(a, b, rtol):
+    np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-10)
+
+
+def rough(X):
+    """Labels that are far from the components."""
+    return X.sum(axis=1).astype(int) % 3
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("way", CutIn.ways)
+def test_any_split_and_order_gives_the_same_mixture(family, way):
+    X, _ = make_counts()
+    start = mixed(X, family, init_params=rough(X), max_iter=1).params_
+    whole, shards = mixed(X, family, params_init=start), CutIn.cut(X, way)
+    assert_same_mixture(mixed(shards, family, params_init=start), whole)
+    assert_same_mixture(mixed(shards[::-1], family, params_init=start), whole)
+    seeded = mixed(X, family, random_state=3)
+    assert_same_mixture(mixed(shards, family, random_state=3), seeded)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_mixtures_have_the_same_bits_for_every_number_of_workers_and_backend(family):
+    X, _ = make_counts(60_000)
+    shards = as_shards(np.array_split(X, 3))
+
+    def bits(n_jobs=None):
+        mixture = mixed(shards, family, n_jobs=n_jobs, random_state=0, max_iter=3)
+        return [value.tobytes() for value in vars(mixture.params_).values()]
+
+    one = bits(n_jobs=1)
+    for n_jobs in (None, 2, 5):
+        assert bits(n_jobs) == one
+    with joblib.parallel_config("loky", n_jobs=2):
+        assert bits() == one
+
+
 # ------------------------------------------------------------------ 2. form of input
 
 
@@ -297,6 +361,22 @@ def test_weights_of_denoised_rows_are_frequencies(blobs):
         assert_same_layers(denoised(X, sample_weight=factor * counts), weighted)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_weights_of_rows_of_any_family_are_frequencies(family):
+    X, _ = make_counts()
+    times = np.random.default_rng(0).integers(0, 4, len(X))
+    start = mixed(X, family, init_params=rough(X), max_iter=1).params_
+    weighted = mixed(X, family, times, params_init=start)
+    repeated = np.repeat(X, times, axis=0)
+    replicated = mixed(repeated, family, params_init=start)
+    assert_same_mixture(weighted, replicated)
+    for criterion in ("bic_", "aic_", "icl_"):
+        assert getattr(weighted, criterion) == pytest.approx(getattr(replicated, criterion))
+    assert weighted.score(X, sample_weight=times) == pytest.approx(replicated.score(repeated))
+    for factor in (1e-30, 1e9):
+        assert_same_mixture(mixed(X, family, factor * times, params_init=start), weighted)
+
+
 # ------------------------------------------------------------------ 4. the objective
 
 
@@ -308,6 +388,17 @@ def test_objective_never_falls(any_type, spread):
     assert len(values) == gmm.n_iter_ + 1
     assert gmm.objective_ == values[-1]
     assert np.diff(values).min() > -1e-12 * np.abs(values).max()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_objective_of_any_family_never_falls(family):
+    X, _ = make_counts()
+    for seed in range(3):
+        mixture = mixed(X, family, init_params="random", random_state=seed, max_iter=80)
+        values = np.array(mixture.objectives_)
+        assert len(values) == mixture.n_iter_ + 1
+        assert np.diff(values).min() > -1e-12 * np.abs(values).max()
+        assert mixture.score(X) == pytest.approx(mixture.lower_bound_, rel=1e-12)
 
 
 # ------------------------------------------------------------------ 5. scikit-learn
@@ -488,6 +579,21 @@ def test_fitted_state_is_plain_and_survives_pickling(blobs, any_type):
     with_prior = clone(gmm.set_params(prior=ConjugatePrior(shrinkage=0.2)))
     assert with_prior.prior is not gmm.prior
     assert with_prior.prior.get_params() == gmm.prior.get_params()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_fitted_state_of_any_family_is_plain(family):
+    X, _ = make_counts()
+    mixture = mixed(CutIn.cut(X, "seven"), family, random_state=0)
+    given = mixture.family
+    for name, value in vars(mixture).items():
+        plain = (np.ndarray, int, float, bool, str, list, type(None))
+        is_known = isinstance(value, plain) or is_dataclass(value)
+        assert is_known or type(value) in (type(given), type(mixture.family_)), name
+    back = pickle.loads(pickle.dumps(mixture))
+    np.testing.assert_array_equal(back.predict_proba(X), mixture.predict_proba(X))
+    assert clone(mixture).get_params()["family"].get_params() == given.get_params()
+    assert clone(mixture).family is not given
 
 
 def test_fitted_state_of_aggregates_is_plain(blobs):

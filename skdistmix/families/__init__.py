@@ -5,15 +5,18 @@ The algorithms of this package know these objects only through the contract in
 """
 
 from ._base import DegenerateComponentError, Family, Moments
+from ._checks import FamilyError
 from ._components import GaussianComponents
 from ._covariance_types import GAUSSIAN_FAMILIES, gaussian_family
+from ._density import DensityKernel, Sums
 from ._gaussian import (
     DiagonalGaussian,
     FullGaussian,
     SphericalGaussian,
     TiedGaussian,
 )
-from ._gaussian_base import GaussianFamily, GaussianParams
+from ._gaussian_base import GaussianBase, GaussianParams
+from ._gaussian_spec import GaussianFamily
 from ._information import Information, SingularInformationError
 from ._kernels import FeatureKernel, TriangularKernel
 from ._prior import ConjugatePrior, CovariancePenalty
@@ -25,10 +28,13 @@ __all__ = [
     "ConjugatePrior",
     "CovariancePenalty",
     "DegenerateComponentError",
+    "DensityKernel",
     "DiagonalGaussian",
     "Family",
+    "FamilyError",
     "FeatureKernel",
     "FullGaussian",
+    "GaussianBase",
     "GaussianComponents",
     "GaussianFamily",
     "GaussianParams",
@@ -39,6 +45,7 @@ __all__ = [
     "ScoreSums",
     "SingularInformationError",
     "SphericalGaussian",
+    "Sums",
     "TiedGaussian",
     "TriangularKernel",
     "gaussian_family",

@@ -1,15 +1,17 @@
-"""The contract of a family, and the first-pass summary of the data that families start from."""
+"""The contract of a family."""
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 
-from .._arrays import to_host
-from ._array_api import moment_sums
+from ._checks import FamilyError
+from ._density import LOG_OF_ZERO, DensityKernel, Sums, logsumexp0
+from ._moments import Moments
 
 __all__ = [
     "LOG_OF_ZERO",
@@ -21,9 +23,6 @@ __all__ = [
 ]
 
 
-LOG_OF_ZERO = -1e300  # an infinity would meet zeros in products, and infinities in differences
-
-
 class DegenerateComponentError(ValueError):
     """A component has no density: its covariance is not positive definite."""
 
@@ -32,152 +31,131 @@ class TooFewRowsError(ValueError):
     """There are fewer rows, or fewer different ones, than components."""
 
 
-def logsumexp0(a: np.ndarray) -> np.ndarray:
-    """``log(sum(exp(a), axis=0))`` for a of shape (n_components, n_rows), safe for large values."""
-    top = a.max(axis=0)
-    top = np.where(np.isfinite(top), top, 0.0)
-    return top + np.log(np.exp(a - top).sum(axis=0))
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Summary of rows that adds over shards: the model with one component, and what to check.
-
-    Each is computed about its own mean and merged by the update of Chan, Golub and LeVeque (1983),
-    so it is accurate wherever the data lie.
-
-    Attributes
-    ----------
-    weight : float
-        Sum of weights.
-    n_rows : int
-        Rows of positive weight.
-    mean : ndarray of shape (n_features,)
-    scatter : ndarray of shape (n_features, n_features) or (n_features,)
-        Weighted sum of (x - mean)(x - mean)', or its diagonal only.
-    low, high : ndarray of shape (n_features,)
-        Smallest and largest value of each column.
-    distinct : ndarray of shape (m, n_features)
-        Some distinct rows, at most `limit`.
-    limit : int
-    """
-
-    weight: float
-    n_rows: int
-    mean: np.ndarray
-    scatter: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    distinct: np.ndarray
-    limit: int
-
-    @classmethod
-    def of_rows(cls, X, weight, full: bool, limit: int) -> Moments:
-        """Moments of a block; `full` asks for the whole scatter matrix."""
-        if not isinstance(X, np.ndarray):
-            total, mean, scatter, low, high = moment_sums(X, weight, full)
-            distinct = _distinct_rows(X, limit)
-            return cls(total, X.shape[0], mean, scatter, low, high, distinct, limit)
-        Z = np.array(X.T, dtype=np.float64, order="C")  # (n_features, n_rows)
-        low, high = Z.min(axis=1), Z.max(axis=1)
-        total = float(len(X) if weight is None else weight.sum())
-        mean = _mean(Z, weight, total)
-        Z -= mean[:, None]
-        rest = _mean(Z, weight, total)  # what rounding left of a mean far from zero
-        Z -= rest[:, None]
-        weighted = Z if weight is None else Z * weight
-        scatter = Z @ weighted.T if full else np.einsum("ji,ji->j", Z, weighted)
-        distinct = _distinct_rows(X, limit)
-        return cls(total, len(X), mean + rest, scatter, low, high, distinct, limit)
-
-    def __add__(self, other: Moments) -> Moments:
-        weight = self.weight + other.weight
-        delta, share = other.mean - self.mean, other.weight / weight
-        between = np.outer(delta, delta) if self.scatter.ndim == 2 else delta**2
-        distinct = self.distinct
-        if len(distinct) < self.limit:
-            distinct = _distinct_rows(np.concatenate([distinct, other.distinct]), self.limit)
-        return Moments(
-            weight,
-            self.n_rows + other.n_rows,
-            self.mean + delta * share,
-            # no product of weights: tiny and huge ones would leave the range of numbers
-            self.scatter + other.scatter + between * (self.weight * share),
-            np.minimum(self.low, other.low),
-            np.maximum(self.high, other.high),
-            distinct,
-            self.limit,
-        )
-
-    def without_rows(self) -> Moments:
-        """The same sums, keeping no row."""
-        return replace(self, distinct=self.distinct[:0], limit=0)
-
-    @property
-    def covariance(self) -> np.ndarray:
-        """Weighted covariance (divisor: sum of weights), shaped like `scatter`; exact zero for
-        constant columns."""
-        constant = self.low == self.high
-        covariance = self.scatter / self.weight
-        covariance[constant] = 0.0
-        if covariance.ndim == 2:
-            covariance[:, constant] = 0.0
-        return covariance
-
-    @property
-    def variance(self) -> np.ndarray:
-        """Weighted variance of each column, shape (n_features,)."""
-        covariance = self.covariance
-        return np.diag(covariance) if covariance.ndim == 2 else covariance
-
-
-def _mean(Z: np.ndarray, weight: np.ndarray | None, total: float) -> np.ndarray:
-    return Z.mean(axis=1) if weight is None else Z @ weight / total
-
-
-def _distinct_rows(X: np.ndarray, limit: int) -> np.ndarray:
-    """At most `limit` distinct rows; the whole block is sorted only if its head has too few."""
-    head = np.unique(to_host(X[: min(4 * limit, X.shape[0]), :]), axis=0)
-    if len(head) < limit < X.shape[0]:
-        head = np.unique(to_host(X), axis=0)
-    return head[:limit]
+BLOCK_ELEMENTS = 2**19  # numbers in a block of rows: it is worked on while it is in the cache
 
 
 class Family(ABC):
     """What one component of a mixture is.
 
-    A family is a small frozen object; parameters and statistics are frozen values of arrays.
-    Every params value has an attribute ``weights`` of shape (n_components,). A statistics value
-    supports ``+`` and has the attributes ``weight`` (sum of row weights) and ``log_likelihood``
-    (weighted sum of log densities under the parameters it was collected with).
+    A subclass has to say three things: :meth:`log_density`, :meth:`m_step` and
+    :meth:`n_parameters`. The rest has defaults, or is an ability that some methods of estimators
+    ask for; doc/families.rst has a table of them.
+
+    A family is small, can be pickled, and does not change: what it is told of a fit
+    (`n_components`, `n_features`, `moments`) is told to a copy. Parameters are frozen dataclasses
+    of arrays, one of them ``weights`` of shape (n_components,), and the others with components
+    along their first axis. Statistics are frozen dataclasses that support ``+`` and have the fields
+    ``weight`` (sum of row weights) and ``log_likelihood`` (weighted sum of log-densities under the
+    parameters they were collected with), such as :class:`Sums`.
 
     The kernel of some parameters is what travels to the data; see :meth:`kernel`.
+
+    Attributes
+    ----------
+    n_components, n_features : int
+        Of a fit; see :meth:`frozen`.
+    moments : Moments or None
+        Summary of all rows; see :meth:`prepare`.
+
+    Examples
+    --------
+    Independent exponential waiting times, with their rates:
+
+    >>> from dataclasses import dataclass
+    >>> import numpy as np
+    >>> from skdistmix import DistributedMixture
+    >>> from skdistmix.families import Family
+    >>> @dataclass(frozen=True)
+    ... class Params:
+    ...     weights: np.ndarray  # (n_components,)
+    ...     rates: np.ndarray  # (n_components, n_features)
+    >>> class Exponential(Family):
+    ...     def log_density(self, X, params):
+    ...         return np.log(params.rates).sum(axis=1)[:, None] - params.rates @ X.T
+    ...
+    ...     def m_step(self, stats, previous=None):
+    ...         return Params(stats.weights, 1 / stats.averages)
+    ...
+    ...     def n_parameters(self):
+    ...         return self.n_components * (1 + self.n_features) - 1
+    >>> X = np.random.default_rng(0).exponential([[1.0]] * 500 + [[100.0]] * 500)
+    >>> mixture = DistributedMixture(2, family=Exponential(), max_iter=1000, random_state=0)
+    >>> np.sort(1 / mixture.fit(X).rates_[:, 0]).round()
+    array([ 1., 95.])
     """
 
     #: Number of components.
     n_components: int
+    #: Number of columns.
+    n_features: int
+    #: Summary of all rows, once the family is prepared.
+    moments: Moments | None = None
     #: Whether EM with this family (and no regularisation) never lowers the likelihood.
     monotone: bool = True
+    #: Whether `moments` need the whole scatter matrix, or only its diagonal.
+    full_scatter: bool = False
+    #: Whether its kernels take arrays of other libraries where they lie.
+    takes_foreign: bool = False
+    #: Whether its statistics and parameters are taken unchecked, because tests of ours cover them.
+    is_trusted: bool = False
 
-    @abstractmethod
+    def frozen(self, n_components: int, n_features: int) -> Family:
+        """This family for a fit with so many components and columns.
+
+        What is given to an estimator as `family` needs this method only. So a family may be given
+        itself, or something that has parameters and makes a family of them.
+        """
+        return _told(self, n_components=n_components, n_features=n_features)
+
     def prepare(self, moments: Moments) -> Family:
         """This family, knowing the data's first-pass summary."""
+        return _told(self, moments=moments)
+
+    def check_moments(self, moments: Moments, columns: list) -> str | None:
+        """Refuse rows that the family has no density for; what to warn of otherwise, or None.
+
+        Called after the first pass. `columns` are the names or numbers of the columns, in an order
+        that `moments.low` and `moments.high`, their smallest and largest values, have too.
+        """
+        return None
 
     @abstractmethod
+    def log_density(self, X, params) -> np.ndarray:
+        """Log-densities of rows in each component, shape (n_components, n_rows).
+
+        X is a float64 array of shape (n_rows, n_features).
+        """
+
+    def summands(self, X) -> np.ndarray:
+        """What the M-step needs the sums of, shape (n_rows, n_values); the rows if not said."""
+        return X
+
     def statistics(self, X, weight, resp, anchors) -> Any:
         """Statistics of a block from given responsibilities of shape (n_components, n_rows).
 
-        `anchors` of shape (n_components, n_features) are points near the components about which
-        sums may be taken.
+        By default :class:`Sums` of what `summands` gives. `anchors` of shape (n_components,
+        n_features) are points near the components about which sums may be taken; None at times, if
+        the family has no `centers`.
         """
+        values = np.asarray(self.summands(X), dtype=np.float64)
+        if values.ndim != 2 or len(values) != len(X):
+            raise FamilyError(
+                f"{type(self).__name__}.summands gave an array of shape {values.shape} for "
+                f"{len(X)} rows: expected (n_rows, n_values)."
+            )
+        weighted = resp if weight is None else resp * weight
+        total = len(X) if weight is None else weight.sum()
+        return Sums(float(total), 0.0, weighted.sum(axis=1), weighted @ values)
 
-    @abstractmethod
     def kernel(self, params, anchors=None) -> Any:
         """An object with ``block_rows``, ``statistics(blocks)`` and ``log_joint(X)``.
 
         ``log_joint(X)`` is log(weight) + log-density, shape (n_components, n_rows). With `anchors`
         the statistics are taken about these points, whatever it costs.
         """
+        n_columns = 1 if self.moments is None else len(self.moments.mean)
+        block_rows = int(np.clip(BLOCK_ELEMENTS // n_columns, 128, 8192))
+        return DensityKernel(self, params, anchors, block_rows)
 
     def kernel_for_other_rows(self, params) -> Any:
         """A kernel for rows, or weights, that the family was not prepared with."""
@@ -276,25 +254,67 @@ class Family(ABC):
         ``+``.
         """
         raise NotImplementedError(
-            f"{type(self).__name__} has no scores, and so its mixtures no standard errors."
+            f"{type(self).__name__} has no scores, and so its mixtures no standard errors: give it "
+            "the methods score_kernel and information, or resample rows and fit again."
         )
 
     def information(self, params, sums) -> Any:
         """What the sums of a score kernel say of the free parameters: an ``Information``."""
         raise NotImplementedError(f"{type(self).__name__} has no scores.")
 
-    @abstractmethod
-    def centers(self, stats) -> np.ndarray:
-        """Component centres of shape (n_components, n_features) that statistics imply."""
+    def centers(self, stats) -> np.ndarray | None:
+        """Component centres of shape (n_components, n_features) that statistics imply.
+
+        None (the default): sums are not taken about centres.
+        """
+        return None
 
     @abstractmethod
     def n_parameters(self) -> int:
         """Number of free parameters of the mixture, mixing weights included."""
 
-    @abstractmethod
     def sample(self, params, counts, rng) -> np.ndarray:
-        """Draw ``counts[k]`` rows from each component, stacked in the order of components."""
+        """Draw ``counts[k]`` rows from each component, stacked in the order of components.
 
-    @abstractmethod
+        `rng` is a :class:`numpy.random.RandomState`.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} draws no rows: give it a method sample(params, counts, rng)."
+        )
+
     def permute(self, params, order) -> Any:
         """The same parameters with components in the given order."""
+        return replace(params, **{f.name: getattr(params, f.name)[order] for f in fields(params)})
+
+    def attributes(self, params) -> dict:
+        """Parameters by name, of which a fitted estimator has attributes with an underscore.
+
+        By default the fields of the parameters.
+        """
+        return {field.name: getattr(params, field.name) for field in fields(params)}
+
+    def widened(self, params) -> Any:
+        """Parameters of too few rows to tell how wide components are, as `partial_fit` begins with.
+
+        By default as they are.
+        """
+        return params
+
+    def implied_statistics(self, params, total: float = 1.0) -> Any:
+        """Statistics of weight one that, scaled by `total`, give back the parameters in an M-step.
+
+        What `partial_fit` goes on from after `fit`.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} cannot say which statistics lead to given parameters, so "
+            "partial_fit does not go on from a fit: give it a method implied_statistics(params, "
+            "total), or call partial_fit on a new estimator."
+        )
+
+
+def _told(family: Family, **values) -> Family:
+    """A copy that knows more; also of a frozen dataclass."""
+    family = copy.copy(family)
+    for name, value in values.items():
+        object.__setattr__(family, name, value)
+    return family

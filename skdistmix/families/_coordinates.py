@@ -19,7 +19,7 @@ def coordinates(family, params) -> np.ndarray | None:
 
     Parameters
     ----------
-    family : GaussianFamily
+    family : GaussianBase
         Knows the first-pass summary of the data.
     params : GaussianParams
         Arrays may have further axes in front, as the result then has.
@@ -67,7 +67,7 @@ def coordinate_change(family, params, change: dict) -> np.ndarray:
 
     Parameters
     ----------
-    family : GaussianFamily
+    family : GaussianBase
     params : GaussianParams
     change : dict of str to ndarray
         Derivatives of the weights, which sum to zero, the means and the covariances, shaped like

@@ -12,7 +12,7 @@ from ._factors import (
     precision_factor,
     roots_of_precisions,
 )
-from ._gaussian_base import GaussianFamily
+from ._gaussian_base import GaussianBase
 from ._kernels import pairs
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
 MAX_OUTER_FEATURES = 30  # beyond, d**2 / 2 products a row cost more than whitening does
 
 
-class FullGaussian(GaussianFamily):
+class FullGaussian(GaussianBase):
     """Every component has its own covariance matrix."""
 
     name = sklearn_name = "full"
@@ -90,7 +90,7 @@ class FullGaussian(GaussianFamily):
         return n_components * n_features * (n_features + 1) // 2
 
 
-class TiedGaussian(GaussianFamily):
+class TiedGaussian(GaussianBase):
     """All components share one covariance matrix."""
 
     name = sklearn_name = "tied"
@@ -160,7 +160,7 @@ class TiedGaussian(GaussianFamily):
         return n_features * (n_features + 1) // 2
 
 
-class DiagonalGaussian(GaussianFamily):
+class DiagonalGaussian(GaussianBase):
     """Every component has its own variances, features are uncorrelated within components."""
 
     name = sklearn_name = "diag"
@@ -217,7 +217,7 @@ class DiagonalGaussian(GaussianFamily):
         return n_components * n_features
 
 
-class SphericalGaussian(GaussianFamily):
+class SphericalGaussian(GaussianBase):
     """Every component has one variance for all features."""
 
     name = sklearn_name = "spherical"

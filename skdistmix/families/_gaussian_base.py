@@ -16,9 +16,10 @@ from scipy.linalg import solve_triangular
 
 from ._barycentres import BARYCENTRES
 from ._base import LOG_OF_ZERO, Family, Moments
-from ._components import COSTS, GaussianComponents, log_overlaps
+from ._components import COSTS, GaussianComponents
 from ._coordinates import coordinate_change, coordinates, params_of_coordinates
 from ._factors import nearest_covariances
+from ._gaussian_contract import GaussianContract
 from ._information import Information, gaussian_information
 from ._kernels import FeatureKernel, TriangularKernel
 from ._many import em_of_many
@@ -27,7 +28,7 @@ from ._scores import ScoreKernel
 from ._shapes import decomposition
 from ._statistics import AnchoredSums, GaussianStatistics
 
-__all__ = ["GaussianFamily", "GaussianParams"]
+__all__ = ["GaussianBase", "GaussianParams"]
 
 MAX_CANCELLATION = 1e6  # terms of a sum against the sum, up to which raw products keep 10 digits
 MAX_DIGITS_LOST = 1e8  # the same for second moments, which then keep 8 digits
@@ -56,7 +57,7 @@ class GaussianParams:
 
 
 @dataclass(frozen=True)
-class GaussianFamily(Family):
+class GaussianBase(GaussianContract, Family):
     """What all covariance types share.
 
     Parameters
@@ -288,7 +289,7 @@ class GaussianFamily(Family):
         return gaussian_information(self.score_kernel(params), params, sums)
 
     @abstractmethod
-    def unconstrained(self, n_components: int) -> GaussianFamily:
+    def unconstrained(self, n_components: int) -> GaussianBase:
         """The family of components with matrices (or variances) that nothing ties together."""
 
     def distance(self, a, b, cost):
@@ -297,9 +298,6 @@ class GaussianFamily(Family):
     def barycentre(self, components, plan, cost, previous=None):
         plain = replace(self, reg_covar=0.0, prior=None, prior_rows=None)
         return BARYCENTRES[cost](plain, components, plan, previous)
-
-    def log_overlaps(self, a, b):
-        return log_overlaps(a, b)
 
     def covariances_of_factors(self, factors) -> np.ndarray:
         """Covariances from precisions_cholesky."""

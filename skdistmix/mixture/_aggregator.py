@@ -13,7 +13,7 @@ from .._aggregation import AGGREGATIONS
 from .._compute import Workers
 from .._em import score_pass
 from .._validation import validated_shards
-from ..families import GaussianFamily
+from ..families import GaussianBase
 from ._combine import (
     Rounds,
     check_options,
@@ -192,7 +192,7 @@ class MixtureOfExpertsAggregator(GatedMixture):
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "local_components": [Interval(Integral, 1, None, closed="left"), "array-like", None],
         "aggregation": [StrOptions({*AGGREGATIONS, "stacking"})],
-        "cost": [StrOptions(set(GaussianFamily.costs))],
+        "cost": [StrOptions(set(GaussianBase.costs))],
         "robust": ["boolean"],
         "radius_exponent": [Interval(Real, 0.0, None, closed="left")],
         "gate": [StrOptions(set(GATES))],

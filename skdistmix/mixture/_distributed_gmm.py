@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Real
 
-import numpy as np
-from sklearn.base import _fit_context
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._acceleration import ACCELERATIONS, usable_acceleration
-from .._compute import Workers
-from .._em import EMRun, em_together, first_pass
-from .._validation import validated_shards
 from ..families import ConjugatePrior
-from ..families._base import TooFewRowsError
 from ._convert import SklearnConversion
-from ._errors import StandardErrors
+from ._distributed_mixture import OF_ANY_FAMILY, DistributedMixture
 from ._gaussian_model import GaussianModel
-from ._progress import Progress
-from ._results import FitResults
-from ._start import METHODS, Start, starts_of
-from ._stepwise import StepwiseEM
 
 __all__ = ["DistributedGMM"]
 
-FEW_ITERATIONS = 10  # a smaller max_iter asks for these very iterations, not for an optimum
 
-
-class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, GaussianModel):
+class DistributedGMM(SklearnConversion, GaussianModel, DistributedMixture):
     """Gaussian mixture fitted by exact EM to data in one piece or many.
 
     Every iteration asks each shard for its sufficient statistics and adds them up, so the fit is
@@ -193,6 +179,7 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
 
     See Also
     --------
+    DistributedMixture : Mixtures of other families of components.
     sklearn.mixture.GaussianMixture : The same model on one array in memory.
 
     Notes
@@ -233,37 +220,18 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
     """
 
     _parameter_constraints: dict = {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
+        **OF_ANY_FAMILY,
         "covariance_type": [str],  # `_validate_params` looks it up
-        "tol": [Interval(Real, 0.0, None, closed="left"), StrOptions({"likelihood"})],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
-        "max_iter": [Interval(Integral, 0, None, closed="left")],
-        "n_init": [Interval(Integral, 1, None, closed="left")],
-        "subsample": [
-            StrOptions({"auto"}),
-            Interval(Integral, 2, None, closed="left"),
-            None,
-        ],
-        "init_params": [StrOptions(METHODS), "array-like"],
-        "acceleration": [StrOptions(set(ACCELERATIONS)), None],
         "covariance_penalty": [
             StrOptions({"auto"}),
             Interval(Real, 0.0, None, closed="neither"),
             None,
         ],
         "prior": [StrOptions({"auto"}), ConjugatePrior, None],
-        "learning_decay": [Interval(Real, 0.5, 1.0, closed="right")],
-        "average": ["boolean", Interval(Integral, 0, None, closed="left")],
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
-        "warm_start": ["boolean"],
-        "n_shards": [Interval(Integral, 1, None, closed="left"), None],
-        "n_jobs": [Integral, None],
-        "device": "no_validation",  # each library has its own
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-        "verbose_interval": [Interval(Integral, 1, None, closed="left")],
     }
 
     def __init__(
@@ -316,98 +284,3 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
         self.random_state = random_state
         self.verbose = verbose
         self.verbose_interval = verbose_interval
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, sample_weight=None):
-        """Estimate the mixture.
-
-        Parameters
-        ----------
-        X : array-like, DataFrame, zarr array, list, path, glob, Dask collection or Shards
-            One array, memmap, zarr array or DataFrame; a list of 2-D arrays, DataFrames, paths,
-            futures, delayed values or shards, each one shard; a path, folder or glob of ``.npy``,
-            ``.parquet`` or ``.zarr``; a Dask array or DataFrame; or what
-            :func:`skdistmix.as_shards` returns. Arrays may be PyTorch tensors, CuPy arrays or the
-            like, on any device.
-        y : ignored
-        sample_weight : array-like of shape (n_samples,), list of arrays, path, str, optional
-            Frequency weights: weight 2 counts as two equal rows, weight 0 as none. Also ``.npy``
-            files, one a shard; the name of a column of parquet files that is no feature; a Dask
-            array or Series with the partitions of X.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If rows contain NaN or infinity (shard and row are named), shards differ in their
-            columns, there are fewer distinct rows than components, weights do not fit, or a
-            covariance is not positive definite in all starts.
-        """
-        shards = validated_shards(self, X, reset=True, n_shards=self.n_shards, min_rows=2)
-        self._fit_shards(shards.with_weights(sample_weight))
-        self._warn_if_not_converged()
-        return self
-
-    def _fit_shards(self, shards, quiet=False):
-        """`fit` to rows that were not read yet, without its last warning or, if quiet, any."""
-        if shards.n_rows < self.n_components:
-            raise TooFewRowsError(
-                "Expected n_samples >= n_components but got "
-                f"n_components = {self.n_components}, n_samples = {shards.n_rows}"
-            )
-        family = self._family(shards.n_features)
-        warm = None
-        if self.warm_start and hasattr(self, "weights_"):
-            self._check_previous(family, shards.n_features, "warm_start=True")
-            warm = self._fitted_params()
-        start = Start.checked(self, family, shards)
-        rng = check_random_state(self.random_state)
-        progress = Progress(self.verbose, self.verbose_interval)
-        with Workers(self.n_jobs) as workers:
-            map_reduce = workers.map_reduce
-            moments = first_pass(map_reduce, shards, family.full_scatter, self.n_components)
-            self._check_moments(moments, shards, stacklevel=0 if quiet else 5)
-            family = family.prepare(moments)
-            if warm is not None:
-                starts = [warm]
-            else:
-                seeds = [int(rng.randint(np.iinfo(np.int32).max)) for _ in range(self.n_init)]
-                subsample = self.subsample if self.max_iter >= FEW_ITERATIONS else None
-                starts = starts_of(
-                    map_reduce, shards.on_host(), family, start, seeds, subsample, progress.say
-                )
-            runs = [
-                EMRun(
-                    family,
-                    params,
-                    self.tol,
-                    self.max_iter,
-                    progress.reporter(f"Start {i}"),
-                    usable_acceleration(family, self.acceleration),
-                )
-                for i, params in enumerate(starts)
-            ]
-            fits = em_together(map_reduce, shards, runs, give_up=True)
-        self._store(family, runs, fits, progress)
-        self._weighted_fit = any(shard.weight is not None for shard in shards)
-
-    def fit_predict(self, X, y=None, sample_weight=None):
-        """Fit, then give the most probable component of each row.
-
-        Parameters
-        ----------
-        X : array-like, DataFrame, zarr array, list, path, glob, Dask collection or Shards
-            As for `fit`.
-        y : ignored
-        sample_weight : array-like of shape (n_samples,) or list of arrays, optional
-            As for `fit`.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), or one array a shard
-            As `predict`.
-        """
-        return self.fit(X, sample_weight=sample_weight).predict(X)

@@ -1,47 +1,31 @@
-"""What the estimators of Gaussian mixtures share: their family and their fitted parameters."""
+"""What is Gaussian in DistributedGMM: the family of its parameters, and its attributes."""
 
 from __future__ import annotations
 
-import warnings
-
-import numpy as np
-
-from ..families import ConjugatePrior, CovariancePenalty, GaussianParams, gaussian_family
-from ..families._base import TooFewRowsError
-from ._base import BaseMixture
+from ..families import GaussianFamily, GaussianParams, gaussian_family
+from ._family_model import FamilyModel
+from ._start import Start
 
 __all__ = ["GaussianModel"]
 
 
-class GaussianModel(BaseMixture):
+class GaussianModel(FamilyModel):
     """A Gaussian mixture with the parameters and attributes of scikit-learn's."""
 
     def _validate_params(self):
         super()._validate_params()
         gaussian_family(self.covariance_type)  # an error names types that are written nearly so
 
-    def _family(self, n_features: int):
-        """The family, before it knows the data."""
-        kind = gaussian_family(self.covariance_type, n_features)
-        prior = self.prior
-        if prior is not None and self.covariance_penalty is not None:
-            raise ValueError(
-                "Both covariance_penalty and prior are given, and they do the same work: leave one "
-                "of them None."
-            )
-        if prior is not None and not kind.has_conjugate_prior:
-            raise ValueError(
-                f"There is no conjugate prior for covariance_type={self.covariance_type!r}, only "
-                "for 'full', 'tied', 'diag' and 'spherical'. covariance_penalty='auto' keeps "
-                "components from collapsing with every type."
-            )
-        if prior is not None:
-            prior = ConjugatePrior() if prior == "auto" else prior
-            prior = prior.checked(n_features, kind.has_matrices)
-        elif self.covariance_penalty is not None:
-            automatic = self.covariance_penalty == "auto"
-            prior = CovariancePenalty(None if automatic else self.covariance_penalty)
-        return kind(self.n_components, self.reg_covar, prior)
+    def _spec(self):
+        return GaussianFamily(
+            self.covariance_type,
+            reg_covar=self.reg_covar,
+            covariance_penalty=self.covariance_penalty,
+            prior=self.prior,
+        )
+
+    def _start(self, family, shards):
+        return Start.checked(self, family, shards)
 
     def _family_and_params(self):
         params = self._fitted_params()
@@ -91,33 +75,4 @@ class GaussianModel(BaseMixture):
                 f"covariances and means of shape {self.means_.shape}, but now {family.name} "
                 f"covariances and means of shape {shape} are needed: set the previous n_components "
                 "and covariance_type, or fit a new estimator (or one with warm_start=False)."
-            )
-
-    def _check_moments(self, moments, shards, stacklevel=4):
-        """Refuse rows that have no fit; warn of constant columns unless `stacklevel` is 0."""
-        if moments is None:
-            raise TooFewRowsError(
-                "All rows have weight zero or all shards are empty: nothing to fit."
-            )
-        n_distinct = len(moments.distinct)
-        if n_distinct < self.n_components:
-            raise TooFewRowsError(
-                f"X has {n_distinct} distinct row(s) of positive weight in {shards.n_rows} rows, "
-                f"fewer than n_components={self.n_components}: use fewer components."
-            )
-        constant = np.flatnonzero(moments.low == moments.high)
-        if len(constant):
-            names = [shards.columns[j] if shards.columns else int(j) for j in constant[:5]]
-            which = f"{names}{' and more' if len(constant) > 5 else ''}"
-            if self.reg_covar == 0:
-                raise ValueError(
-                    f"Columns {which} are constant, and with reg_covar=0 no covariance is positive "
-                    "definite: drop them or set reg_covar above 0."
-                )
-            if stacklevel == 0:
-                return
-            warnings.warn(
-                f"Columns {which} are constant: their variances will all be reg_covar.",
-                UserWarning,
-                stacklevel=stacklevel,  # the caller of fit or partial_fit, which a decorator wraps
             )

@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from .._aggregation import AGGREGATIONS
 from .._compute import Workers
 from .._validation import described
-from ..families import GaussianFamily
+from ..families import GaussianBase
 from ._combine import combined, correspondence, trusted
 from ._convert import checked_params, from_sklearn
 from ._distributed_gmm import DistributedGMM
@@ -29,7 +29,7 @@ __all__ = ["reduce_mixtures"]
         "weights": ["array-like", None],
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "aggregation": [StrOptions(set(AGGREGATIONS))],
-        "cost": [StrOptions(set(GaussianFamily.costs))],
+        "cost": [StrOptions(set(GaussianBase.costs))],
         "robust": ["boolean"],
         "radius_exponent": [Interval(Real, 0.0, None, closed="left")],
         "min_component_size": [Interval(Real, 0.0, None, closed="left")],

@@ -22,7 +22,8 @@ from .._seeding import (
     random_rows,
 )
 from .._shards import split_rows
-from ..families import GaussianParams
+from ..families import FamilyError, GaussianParams
+from ..families._checks import check_params
 from ._hierarchy import check_hierarchy, is_hierarchical, is_one_start, params_from_hierarchy
 
 __all__ = ["METHODS", "Start", "starts_of"]
@@ -40,22 +41,40 @@ METHODS = {*CENTERS, "hierarchical", "random"}
 
 @dataclass(frozen=True)
 class Start:
-    """Checked starting values: a method's name or responsibilities, and given parameters."""
+    """Checked starting values: a method's name or responsibilities, and given parameters.
+
+    Of Gaussians some of the parameters may be given, of any family all (`params`).
+    """
 
     method: str | GivenResponsibilities
-    weights: np.ndarray | None
-    means: np.ndarray | None
-    factors: np.ndarray | None
+    weights: np.ndarray | None = None
+    means: np.ndarray | None = None
+    factors: np.ndarray | None = None
+    params: object | None = None
 
     @property
     def is_free(self) -> bool:
         """Whether nothing of the start is given but how to find it."""
-        given = (self.weights, self.means, self.factors)
+        given = (self.weights, self.means, self.factors, self.params)
         return isinstance(self.method, str) and all(value is None for value in given)
 
     @classmethod
+    def of_any_family(cls, estimator, family, shards) -> Start:
+        """Starting values of an estimator that knows nothing of the family's parameters.
+
+        Raises
+        ------
+        ValueError
+            If a shape, a label or the parameters are wrong.
+        """
+        params = estimator.params_init
+        if params is not None:
+            _check_given_params(family, params)
+        return cls(_method(estimator, shards), params=params)
+
+    @classmethod
     def checked(cls, estimator, family, shards) -> Start:
-        """Starting values of an estimator, checked before any row is read.
+        """Starting values of an estimator of Gaussians, checked before any row is read.
 
         Raises
         ------
@@ -63,10 +82,7 @@ class Start:
             If a shape, a weight, a label or a precision is wrong.
         """
         K, d = estimator.n_components, shards.n_features
-        method = estimator.init_params
-        check_hierarchy(method, K)
-        if not isinstance(method, str):
-            method = GivenResponsibilities(_given(method, shards, K), K)
+        method = _method(estimator, shards)
         weights, means, precisions = (
             None if value is None else np.array(value, dtype=np.float64)
             for value in (estimator.weights_init, estimator.means_init, estimator.precisions_init)
@@ -126,8 +142,10 @@ def _starts(map_reduce, shards, family, start: Start, seeds: list[int]) -> list:
     return [attempted(starting_params, map_reduce, shards, family, start, seed) for seed in seeds]
 
 
-def starting_params(map_reduce, shards, family, start: Start, seed: int) -> GaussianParams:
+def starting_params(map_reduce, shards, family, start: Start, seed: int):
     """Parameters to start EM from; rows are read only for what is not given."""
+    if start.params is not None:
+        return start.params
     K = family.n_components
     given = (start.weights, start.means, start.factors)
     if all(value is not None for value in given):
@@ -172,6 +190,24 @@ def _made_distinct(centers: np.ndarray, rows: np.ndarray) -> np.ndarray:
     candidates = np.concatenate([centers, rows])
     first = np.unique(candidates, axis=0, return_index=True)[1]
     return candidates[np.sort(first)[: len(rows)]]
+
+
+def _method(estimator, shards) -> str | GivenResponsibilities:
+    method, K = estimator.init_params, estimator.n_components
+    check_hierarchy(method, K)
+    return (
+        method if isinstance(method, str) else GivenResponsibilities(_given(method, shards, K), K)
+    )
+
+
+def _check_given_params(family, params) -> None:
+    try:
+        check_params(family, params)
+    except FamilyError as error:
+        raise ValueError(
+            f"params_init are no parameters of {family.n_components} component(s) of "
+            f"{type(family).__name__}: give params_ of a fitted mixture of this family. ({error})"
+        ) from error
 
 
 def _given(values, shards, n_components: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""`partial_fit`: Gaussian mixtures of rows that come in batches and do not stay."""
+"""`partial_fit`: mixtures of rows that come in batches and do not stay."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from .._progressive import fitted_on_sample
 from .._stream import Stream, begun, continued
 from .._validation import validated_shards
 from ..families import DegenerateComponentError
-from ._start import Start, several_starts, starting_params
+from ..families._checks import check_prepared
+from ._start import several_starts, starting_params
 
 __all__ = ["StepwiseEM"]
 
@@ -29,7 +30,7 @@ OF_FIT = (
 
 
 class StepwiseEM:
-    """The method `partial_fit` of an estimator of Gaussian mixtures."""
+    """The method `partial_fit` of an estimator of mixtures."""
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None):
@@ -84,17 +85,18 @@ class StepwiseEM:
         shards = validated_shards(self, X, reset=is_first, n_shards=self.n_shards)
         shards = shards.with_weights(sample_weight)
         family = self._family(shards.n_features)
+        shards = self._where_computed(family, shards)
         if not is_first:
             self._check_previous(family, shards.n_features, "partial_fit")
-        start = Start.checked(self, family, shards) if is_first else None
+        start = self._start(family, shards) if is_first else None
         with self._few_rows_named(shards, is_first), Workers(self.n_jobs) as workers:
             map_reduce = workers.map_reduce
             moments = first_pass(map_reduce, shards, family.full_scatter, self.n_components)
             if moments is None:
                 raise ValueError("The batch has no row of positive weight: leave it out.")
             if is_first:
-                self._check_moments(moments, shards)
-                family = family.prepare(moments)
+                self._check_moments(family, moments, shards)
+                family = check_prepared(family, moments)
                 # seeding is NumPy's, wherever blocks are computed afterwards
                 params = self._begin(map_reduce, shards.on_host(), family, start)
                 stream, value = begun(map_reduce, shards, family, params)
@@ -144,10 +146,7 @@ class StepwiseEM:
                 return found[0]
         params = starting_params(map_reduce, shards, family, start, seed)
         # So few rows say where components are, not what shape they have.
-        wide = family.of_covariance(moments.covariance)
-        if family.per_component:
-            wide = np.repeat(np.asarray(wide)[None], self.n_components, axis=0)
-        return replace(params, covariances=wide, precisions_cholesky=family.factors_of(wide))
+        return family.widened(params)
 
     def _stream_so_far(self, family, batch) -> Stream:
         """The stream of the calls before; after `fit`, one that its parameters imply."""

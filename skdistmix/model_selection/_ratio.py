@@ -61,7 +61,7 @@ def ratio_of(
     with Workers(n_jobs) as workers, np.errstate(over="ignore", invalid="ignore"):
         families = [model._family(d) for model in models]
         moments = first_pass(workers.map_reduce, shards, families[0].full_scatter, sizes[1])
-        models[1]._check_moments(moments, shards, stacklevel=0)
+        models[1]._check_moments(families[1], moments, shards, stacklevel=0)
         fewer = replace(moments, distinct=moments.distinct[:n_components], limit=n_components)
         small, large = families[0].prepare(fewer), families[1].prepare(moments)
 
