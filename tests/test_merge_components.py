@@ -9,7 +9,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
 from sklearn.mixture import GaussianMixture
 
-from skdistmix import DistributedGMM, MixtureOfExpertsAggregator, as_shards
+from skdistmix import (
+    DistributedGMM,
+    DistributedMixture,
+    MixtureOfExpertsAggregator,
+    as_shards,
+)
 from skdistmix.model_selection import merge_components
 
 
@@ -189,11 +194,14 @@ def test_models_of_every_kind(cross):
     assert_allclose(merged.predict_proba(X, 3), theirs.predict_proba(X), atol=1e-9)
     assert merge_components(gmm.to_sklearn(), X).merges == merge_components(gmm, X).merges
     shards = np.array_split(X, 3)
-    model = MixtureOfExpertsAggregator(n_components=3, random_state=0).fit(shards)
-    merged = merge_components(model, shards)
-    merges, entropies, _ = textbook(model.predict_proba(X), np.ones(len(X)), "entropy")
-    assert merged.merges == merges
-    assert_allclose(merged.entropies, entropies, rtol=1e-9, atol=1e-9)
+    for model in (
+        MixtureOfExpertsAggregator(n_components=3, random_state=0),
+        DistributedMixture(n_components=3, random_state=0),
+    ):
+        merged = merge_components(model.fit(shards), shards)
+        merges, entropies, _ = textbook(model.predict_proba(X), np.ones(len(X)), "entropy")
+        assert merged.merges == merges
+        assert_allclose(merged.entropies, entropies, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("K", [1, 2])
