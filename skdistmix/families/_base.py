@@ -123,7 +123,7 @@ class Family(ABC):
     def log_density(self, X, params) -> np.ndarray:
         """Log-densities of rows in each component, shape (n_components, n_rows).
 
-        X is a float64 array of shape (n_rows, n_features).
+        X is a read-only float64 array of shape (n_rows, n_features).
         """
 
     def summands(self, X) -> np.ndarray:

@@ -157,7 +157,8 @@ class DensityKernel:
                     "m_step away from parameters that exclude rows."
                 )
             resp = np.exp(log_joint - norm)
-            part = self.family.statistics(X, block.weight, resp, self.anchors)
+            weight = None if block.weight is None else _read_only(block.weight)
+            part = self.family.statistics(X, weight, resp, self.anchors)
             check_sums(self.family, part)
             value = norm.sum() if block.weight is None else norm @ block.weight
             part = replace(part, log_likelihood=float(value))
@@ -166,4 +167,11 @@ class DensityKernel:
 
 
 def _float64(X) -> np.ndarray:
-    return np.asarray(to_host(X), dtype=np.float64)
+    return _read_only(np.asarray(to_host(X), dtype=np.float64))
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    """A view that a family cannot write to: blocks are views of what users gave."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -10,7 +10,12 @@ from ..families._base import TooFewRowsError
 from ._base import BaseMixture
 from ._start import Start
 
-__all__ = ["FamilyModel"]
+__all__ = ["FamilyModel", "columns_of"]
+
+
+def columns_of(shards) -> list:
+    """Names of the columns, or their numbers."""
+    return list(shards.columns or range(shards.n_features))
 
 
 class FamilyModel(BaseMixture):
@@ -102,7 +107,7 @@ class FamilyModel(BaseMixture):
                 f"X has {n_distinct} distinct row(s) of positive weight in {shards.n_rows} rows, "
                 f"fewer than n_components={self.n_components}: use fewer components."
             )
-        doubt = family.check_moments(moments, list(shards.columns or range(shards.n_features)))
+        doubt = family.check_moments(moments, columns_of(shards))
         if doubt is not None and stacklevel > 0:
             # the caller of fit or partial_fit, which a decorator wraps
             warnings.warn(doubt, UserWarning, stacklevel=stacklevel)

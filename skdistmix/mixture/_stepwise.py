@@ -17,6 +17,7 @@ from .._stream import Stream, begun, continued
 from .._validation import validated_shards
 from ..families import DegenerateComponentError
 from ..families._checks import check_prepared
+from ._family_model import columns_of
 from ._start import several_starts, starting_params
 
 __all__ = ["StepwiseEM"]
@@ -103,7 +104,10 @@ class StepwiseEM:
                 previous = params
             else:
                 stream, previous = self._stream_so_far(family, moments), self._fitted_params()
-                family = family.prepare(stream.moments + moments)
+                so_far = stream.moments + moments
+                # May refuse rows; what there is to warn of was told of the first batch.
+                family.check_moments(so_far, columns_of(shards))
+                family = family.prepare(so_far)
                 stream, value = continued(
                     map_reduce, shards, family, stream, moments, self.learning_decay, previous
                 )
