@@ -1,6 +1,7 @@
 """What strangers met when they wrote families of their own."""
 
 import warnings
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from numpy.testing import assert_array_equal
 from poisson import PoissonFamily, make_counts
 from sklearn.exceptions import ConvergenceWarning
 
-from skdistmix import DistributedMixture
+from skdistmix import DistributedGMM, DistributedMixture
+from skdistmix.families import DegenerateComponentError, FamilyError, GaussianFamily
+from skdistmix.mixture._family_model import RESULTS
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +55,88 @@ def test_later_batches_are_checked_as_the_first(X):
     mixture = DistributedMixture(3, family=PoissonFamily(), random_state=0).partial_fit(X)
     with pytest.raises(ValueError, match=r"Columns \[0, 1, 2\] have values below 0"):
         mixture.partial_fit(-X)
+
+
+# ------------------------------------------------------------------ parameters
+
+
+@dataclass(frozen=True)
+class OtherParams:
+    weights: np.ndarray
+    means: np.ndarray
+
+
+@dataclass(frozen=True)
+class HiddenParams:
+    weights: np.ndarray
+    rates: np.ndarray
+    lower_bound: np.ndarray
+
+
+class Hidden(PoissonFamily):
+    """The name of a parameter is that of a result of every estimator."""
+
+    def m_step(self, stats, previous=None):
+        params = super().m_step(stats, previous)
+        return HiddenParams(params.weights, params.rates, params.rates)
+
+
+class Lists(PoissonFamily):
+    def m_step(self, stats, previous=None):
+        params = super().m_step(stats, previous)
+        return replace(params, weights=params.weights.tolist())
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_parameters_named_like_results_are_refused(X, method):
+    mixture = DistributedMixture(3, family=Hidden(), random_state=0)
+    with pytest.raises(FamilyError, match=r"Hidden has parameters \['lower_bound'\], but"):
+        getattr(mixture, method)(X)
+
+
+def test_all_results_are_known_by_name(X):
+    frame = pytest.importorskip("pandas").DataFrame(X, columns=list("abc"))
+    mixture = fitted(frame, PoissonFamily())
+    there = {name[:-1] for name in vars(mixture) if name.endswith("_")}
+    mixture = DistributedMixture(3, family=PoissonFamily(), random_state=0).partial_fit(frame)
+    there |= {name[:-1] for name in vars(mixture) if name.endswith("_")}
+    assert there == RESULTS | {"weights", "rates"}
+
+
+def test_lists_are_no_arrays(X):
+    with pytest.raises(FamilyError, match="field weights is no array but a list"):
+        fitted(X, Lists())
+
+
+def test_params_init_of_another_family_or_other_columns(X):
+    params = fitted(X, PoissonFamily()).params_
+    message = r"params_init are no parameters of 3 component\(s\) of PoissonFamily in 3 column"
+    narrow = replace(params, rates=params.rates[:, :2])
+    more = replace(params, rates=np.vstack([params.rates, params.rates]))
+    for wrong in (OtherParams(params.weights, params.rates), narrow, more):
+        with pytest.raises(ValueError, match=message):
+            fitted(X, PoissonFamily(), params_init=wrong)
+    gaussian = fitted(X, GaussianFamily("diag")).params_
+    with pytest.raises(ValueError, match=r"no parameters of 3 .* of FullGaussian"):
+        fitted(X, GaussianFamily(), params_init=gaussian)
+
+
+def test_class_that_is_defined_anew_is_the_same_family(X):
+    mixture = fitted(X, PoissonFamily(), warm_start=True)
+    again = type("PoissonFamily", (PoissonFamily,), {"__module__": PoissonFamily.__module__})
+    mixture.set_params(family=again())
+    assert mixture.fit(X).family_.__class__ is again
+
+
+def test_only_covariance_types_are_taken_for_such(X):
+    with pytest.raises(TypeError) as caught:
+        fitted(X, "poisson")
+    assert "GaussianFamily(covariance_type" not in str(caught.value)
+    with pytest.raises(TypeError, match="got the class dict"):
+        fitted(X, dict)
+
+
+def test_advice_is_not_only_for_gaussians(X):
+    mixture = DistributedGMM(2, covariance_type="full", reg_covar=0.0, random_state=0)
+    with pytest.raises(DegenerateComponentError, match=r"a prior or a penalty .Gaussian ones have"):
+        mixture.partial_fit(X[:3])

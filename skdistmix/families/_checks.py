@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["FamilyError", "check_params", "check_prepared", "check_sums", "checked_m_step"]
+__all__ = [
+    "FamilyError",
+    "check_names",
+    "check_params",
+    "check_prepared",
+    "check_sample",
+    "check_sums",
+    "checked_m_step",
+]
 
 
 class FamilyError(ValueError):
@@ -79,6 +87,9 @@ def check_params(family, params) -> None:
     if not _is_value(params, ("weights",)):
         raise FamilyError(f"{wanted}; got {_described(params)}.")
     weights = params.weights
+    listed = [f.name for f in fields(params) if isinstance(getattr(params, f.name), (list, tuple))]
+    if listed:
+        raise FamilyError(f"{wanted}; its field {listed[0]} is no array but a list or tuple.")
     if np.shape(weights) != (K,):
         raise FamilyError(f"{wanted}; got weights of shape {np.shape(weights)}.")
     wrong = _not_finite(params)
@@ -86,6 +97,26 @@ def check_params(family, params) -> None:
         raise FamilyError(f"{wanted}; its field {wrong} holds NaN or infinity.")
     if not ((np.asarray(weights) >= 0).all() and np.isclose(np.sum(weights), 1.0)):
         raise FamilyError(f"{wanted} that are at least 0 and sum to 1; got {weights}.")
+
+
+def check_names(family, names, taken) -> None:
+    """Refuse parameters that an estimator could not show, as it has results of the same names."""
+    hidden = sorted(set(names) & set(taken))
+    if hidden:
+        raise FamilyError(
+            f"{type(family).__name__} has parameters {hidden}, but {hidden[0]}_ is what an "
+            "estimator says of its fit: give them other names, in the parameters or in attributes."
+        )
+
+
+def check_sample(family, X, n_samples: int) -> None:
+    """Refuse rows that are more or fewer than were to be drawn."""
+    wanted = (n_samples, family.n_features)
+    if np.shape(X) != wanted:
+        raise FamilyError(
+            f"{type(family).__name__}.sample gave an array of shape {np.shape(X)}: expected "
+            f"(sum of counts, n_features), here {wanted}."
+        )
 
 
 def _is_value(value, names: tuple) -> bool:

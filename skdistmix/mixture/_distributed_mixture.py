@@ -314,6 +314,7 @@ class DistributedMixture(StandardErrors, StepwiseEM, FitResults, FamilyModel):
                 starts = starts_of(
                     map_reduce, shards.on_host(), family, start, seeds, subsample, progress.say
                 )
+            self._check_starts(family, starts)
             runs = [
                 EMRun(
                     family,

@@ -100,6 +100,7 @@ class StepwiseEM:
                 family = check_prepared(family, moments)
                 # seeding is NumPy's, wherever blocks are computed afterwards
                 params = self._begin(map_reduce, shards.on_host(), family, start)
+                self._check_starts(family, [params])
                 stream, value = begun(map_reduce, shards, family, params)
                 previous = params
             else:
@@ -131,7 +132,8 @@ class StepwiseEM:
             raise DegenerateComponentError(
                 f"{error} The first batch has too few rows ({shards.n_rows}): begin with {enough} "
                 f"or more for {self.n_components} component(s) in {shards.n_features} column(s), "
-                "or set prior='auto' or covariance_penalty='auto'."
+                "or give components a prior or a penalty (Gaussian ones have prior='auto' and "
+                "covariance_penalty='auto')."
             ) from error
 
     def _enough_rows(self, n_features: int) -> int:
