@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from poisson import PoissonFamily, make_counts
 from sklearn.exceptions import ConvergenceWarning
 
@@ -140,3 +140,32 @@ def test_advice_is_not_only_for_gaussians(X):
     mixture = DistributedGMM(2, covariance_type="full", reg_covar=0.0, random_state=0)
     with pytest.raises(DegenerateComponentError, match=r"a prior or a penalty .Gaussian ones have"):
         mixture.partial_fit(X[:3])
+
+
+# ------------------------------------------------------------------ densities and samples
+
+
+class Bounded(PoissonFamily):
+    """Counts up to a bound, of density zero beyond it."""
+
+    def log_density(self, X, params):
+        return np.where((X > 60).any(axis=1), -np.inf, super().log_density(X, params))
+
+
+def test_rows_of_density_zero(X):
+    mixture = fitted(X, Bounded())
+    rows = np.vstack([X[:2], [[61.0, 0.0, 0.0]]])
+    assert_array_equal(np.isneginf(mixture.score_samples(rows)), [False, False, True])
+    assert_allclose(mixture.predict_proba(rows).sum(axis=1), 1.0)
+    assert mixture.score(rows) == -np.inf
+    assert mixture.score(rows[:2]) == pytest.approx(mixture.score_samples(rows[:2]).mean())
+
+
+def test_sample_that_draws_too_few_rows(X):
+    class Few(PoissonFamily):
+        def sample(self, params, counts, rng):
+            return rng.poisson(params.rates)
+
+    mixture = fitted(X, Few())
+    with pytest.raises(FamilyError, match=r"Few.sample gave an array of shape \(3, 3\): expected"):
+        mixture.sample(10)

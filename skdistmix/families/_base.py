@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from ._checks import FamilyError
-from ._density import LOG_OF_ZERO, DensityKernel, Sums, logsumexp0
+from ._density import IMPOSSIBLE, LOG_OF_ZERO, DensityKernel, Sums, logsumexp0
 from ._moments import Moments
 
 __all__ = [
+    "IMPOSSIBLE",
     "LOG_OF_ZERO",
     "DegenerateComponentError",
     "Family",
