@@ -119,6 +119,30 @@ def test_params_init_of_another_family_or_other_columns(X):
     gaussian = fitted(X, GaussianFamily("diag")).params_
     with pytest.raises(ValueError, match=r"no parameters of 3 .* of FullGaussian"):
         fitted(X, GaussianFamily(), params_init=gaussian)
+    with pytest.raises(ValueError, match=r"means should have the shape \(3, 1\)"):
+        fitted(X[:, :1], GaussianFamily("diag"), params_init=gaussian)
+
+
+class Broadcasting(PoissonFamily):
+    """One column meets parameters of several without an error."""
+
+    def log_density(self, X, params):
+        rates = params.rates[:, None]  # (n_components, 1, n_features)
+        return (X[None] * np.log(rates) - rates).sum(axis=2)
+
+
+def test_params_init_of_more_columns_than_one(X):
+    params = fitted(X, Broadcasting()).params_
+    with pytest.raises(FamilyError, match=r"rates of shape \(3, 1\), but they had the shape"):
+        fitted(X[:, :1], Broadcasting(), params_init=params)
+
+
+@pytest.mark.parametrize("given", ["params_init", "init_params"])
+def test_a_given_start_is_one_start(X, given):
+    start = fitted(X, PoissonFamily(), max_iter=2)
+    value = start.params_ if given == "params_init" else start.predict(X)
+    mixture = fitted(X, PoissonFamily(), n_init=4, **{given: value})
+    assert mixture.init_scores_.shape == (1,)
 
 
 def test_class_that_is_defined_anew_is_the_same_family(X):

@@ -42,6 +42,8 @@ def checked_m_step(family, stats, previous=None) -> Any:
         )
     params = family.m_step(stats, previous)
     check_params(family, params)
+    if previous is not None:
+        _check_shapes(family, params, previous)
     return params
 
 
@@ -117,6 +119,18 @@ def check_sample(family, X, n_samples: int) -> None:
             f"{type(family).__name__}.sample gave an array of shape {np.shape(X)}: expected "
             f"(sum of counts, n_features), here {wanted}."
         )
+
+
+def _check_shapes(family, params, previous) -> None:
+    """Refuse arrays of new shapes: broadcasting may have made them of a wrong start."""
+    for field in fields(params):
+        shape, before = np.shape(getattr(params, field.name)), getattr(previous, field.name, None)
+        if before is not None and np.shape(before) != shape:
+            raise FamilyError(
+                f"{type(family).__name__}.m_step gave {field.name} of shape {shape}, but they had "
+                f"the shape {np.shape(before)} in the parameters before (of an M-step, or given as "
+                "params_init): a fit needs parameters of the same shapes throughout."
+            )
 
 
 def _is_value(value, names: tuple) -> bool:

@@ -58,6 +58,12 @@ class Start:
         given = (self.weights, self.means, self.factors, self.params)
         return isinstance(self.method, str) and all(value is None for value in given)
 
+    @property
+    def is_one(self) -> bool:
+        """Whether the start is the same for all seeds."""
+        given = (self.means, self.params)
+        return not isinstance(self.method, str) or any(value is not None for value in given)
+
     @classmethod
     def of_any_family(cls, estimator, family, shards) -> Start:
         """Starting values of an estimator that knows nothing of the family's parameters.
@@ -102,7 +108,7 @@ def starts_of(map_reduce, shards, family, start: Start, seeds: list[int], subsam
 
     Where it pays, and nothing of the start is given, they come from EM on a sample.
     """
-    if is_one_start(start.method, family.moments):
+    if start.is_one or is_one_start(start.method, family.moments):
         seeds = seeds[:1]
     size = sample_size(subsample, family.moments, family.n_components)
     if size is not None and start.is_free:
@@ -212,6 +218,8 @@ def _try_given_params(family, params) -> None:
     """Shapes are known to the family only: it tells by the density of a row."""
     row = family.moments.distinct[:1]
     try:
+        if isinstance(params, GaussianParams):  # one column would be taken for several
+            _check_shape("means", params.means, (family.n_components, row.shape[1]))
         family.kernel(params).log_joint(row)
     except DegenerateComponentError:
         raise
