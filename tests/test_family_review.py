@@ -193,3 +193,32 @@ def test_sample_that_draws_too_few_rows(X):
     mixture = fitted(X, Few())
     with pytest.raises(FamilyError, match=r"Few.sample gave an array of shape \(3, 3\): expected"):
         mixture.sample(10)
+
+
+# ------------------------------------------------------------------ formulas
+
+
+class Shifted(PoissonFamily):
+    """A bug: the M-step does not maximise what the log-density says."""
+
+    def m_step(self, stats, previous=None):
+        params = super().m_step(stats, previous)
+        return replace(params, rates=params.rates + np.arange(len(params.rates))[:, None])
+
+
+def test_falling_objective_is_a_warning(X):
+    start = fitted(X, PoissonFamily(), tol=1e-6, max_iter=500).params_
+    with pytest.warns(
+        UserWarning, match=r"fell by .* in iteration 1, .* m_step of Shifted"
+    ) as told:
+        fitted(X, Shifted(), params_init=start)
+    assert told[0].filename == __file__
+
+    class Meant(Shifted):
+        monotone = False
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fitted(X, Meant(), params_init=start)
+        fitted(X, PoissonFamily(), tol=0, max_iter=300)
