@@ -222,3 +222,13 @@ def test_falling_objective_is_a_warning(X):
         warnings.simplefilter("ignore", ConvergenceWarning)
         fitted(X, Meant(), params_init=start)
         fitted(X, PoissonFamily(), tol=0, max_iter=300)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, np.zeros(3)])
+def test_prior_that_is_no_number(X, value):
+    class Odd(PoissonFamily):
+        def log_prior(self, params):
+            return value
+
+    with pytest.raises(FamilyError, match=r"Odd.log_prior gave .*: expected one number"):
+        fitted(X, Odd())

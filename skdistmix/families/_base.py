@@ -91,7 +91,7 @@ class Family(ABC):
     n_features: int
     #: Summary of all rows, once the family is prepared.
     moments: Moments | None = None
-    #: Whether EM with this family (and no regularisation) never lowers the likelihood.
+    #: Whether EM with this family (and reg_covar=0) never lowers the objective: a fall then warns.
     monotone: bool = True
     #: Whether `moments` need the whole scatter matrix, or only its diagonal.
     full_scatter: bool = False

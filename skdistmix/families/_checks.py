@@ -13,6 +13,7 @@ __all__ = [
     "check_names",
     "check_params",
     "check_prepared",
+    "check_prior",
     "check_sample",
     "check_sums",
     "checked_m_step",
@@ -44,6 +45,7 @@ def checked_m_step(family, stats, previous=None) -> Any:
     check_params(family, params)
     if previous is not None:
         _check_shapes(family, params, previous)
+    check_prior(family, params)
     return params
 
 
@@ -99,6 +101,16 @@ def check_params(family, params) -> None:
         raise FamilyError(f"{wanted}; its field {wrong} holds NaN or infinity.")
     if not ((np.asarray(weights) >= 0).all() and np.isclose(np.sum(weights), 1.0)):
         raise FamilyError(f"{wanted} that are at least 0 and sum to 1; got {weights}.")
+
+
+def check_prior(family, params) -> None:
+    """Refuse a log-prior that is no number: no objective could be compared."""
+    value = family.log_prior(params)
+    if np.ndim(value) != 0 or not value < np.inf:
+        raise FamilyError(
+            f"{type(family).__name__}.log_prior gave {value}: expected one number, the logarithm "
+            "of the prior of all parameters together."
+        )
 
 
 def check_names(family, names, taken) -> None:

@@ -37,7 +37,7 @@ class StandardErrors:
     """The method `standard_errors` of an estimator whose density is one mixture."""
 
     def standard_errors(self, X, method="information", subsample=None, sample_weight=None):
-        """Standard errors of the weights, means and covariances.
+        """Standard errors of the parameters; of Gaussians of weights, means and covariances.
 
         How much the estimates would vary if as many rows were drawn anew, to first order in the
         number of rows. The rows are read once, and answer with sums.

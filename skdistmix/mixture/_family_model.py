@@ -7,7 +7,7 @@ import warnings
 from .._validation import described
 from ..families import GAUSSIAN_FAMILIES, DegenerateComponentError, Family, GaussianFamily
 from ..families._base import TooFewRowsError
-from ..families._checks import check_names
+from ..families._checks import check_names, check_prior
 from ._base import BaseMixture
 from ._start import Start
 
@@ -85,11 +85,12 @@ class FamilyModel(BaseMixture):
         return self.params_
 
     def _check_starts(self, family, starts):
-        """Refuse names of parameters before any long work."""
+        """Refuse names of parameters, and priors, before any long work."""
         if not family.is_trusted:
             for params in starts:
                 if not isinstance(params, DegenerateComponentError):
                     check_names(family, family.attributes(params), RESULTS)
+                    check_prior(family, params)
 
     def _set_params(self, family, params):
         for name in getattr(self, "_of_family", ()):  # of another one, before

@@ -67,8 +67,8 @@ class StepwiseEM:
         ------
         ValueError
             If the first batch has fewer distinct rows than there are components or too few for
-            their covariances, columns changed, `n_components` or `covariance_type` changed, or rows
-            cannot be used.
+            their covariances, columns, `n_components` or the family (such as `covariance_type`)
+            changed, or rows cannot be used.
 
         Examples
         --------
