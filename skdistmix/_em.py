@@ -18,6 +18,7 @@ from ._stopping import StoppingRule
 from ._sweeps import Sweep, run_together
 from .families import DegenerateComponentError, Family, Moments
 from .families._array_api import log_sums
+from .families._base import IMPOSSIBLE
 from .families._checks import checked_m_step
 from .families._kernels import LOWEST_EXP
 
@@ -149,7 +150,9 @@ def _score(kernel, blocks):
         log_norm = np.log(norm)
         entropy = log_norm - density.sum(axis=0) / norm
         w = np.ones(len(norm)) if block.weight is None else block.weight
-        part = Score(float(w.sum()), float(w @ (log_norm + top)), float(w @ entropy))
+        # A sum of -1e300 would look like a number.
+        value = -np.inf if (top < IMPOSSIBLE).any() else float(w @ (log_norm + top))
+        part = Score(float(w.sum()), value, float(w @ entropy))
         total = part if total is None else total + part
     return total
 

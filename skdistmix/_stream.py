@@ -54,7 +54,8 @@ class Stream:
         if self.average is None:
             return replace(self, average=self.stats, n_averaged=1)
         n = self.n_averaged + 1
-        earlier = self.average.about(self.stats.anchors).scaled(1 - 1 / n)
+        anchors = getattr(self.stats, "anchors", None)  # not all sums are taken about points
+        earlier = self.average.about(anchors).scaled(1 - 1 / n)
         return replace(self, average=earlier + self.stats.scaled(1 / n), n_averaged=n)
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from ._checks import FamilyError
-from ._density import LOG_OF_ZERO, DensityKernel, Sums, logsumexp0
+from ._density import IMPOSSIBLE, LOG_OF_ZERO, DensityKernel, Sums, logsumexp0
 from ._moments import Moments
 
 __all__ = [
+    "IMPOSSIBLE",
     "LOG_OF_ZERO",
     "DegenerateComponentError",
     "Family",
@@ -90,7 +91,7 @@ class Family(ABC):
     n_features: int
     #: Summary of all rows, once the family is prepared.
     moments: Moments | None = None
-    #: Whether EM with this family (and no regularisation) never lowers the likelihood.
+    #: Whether EM with this family (and reg_covar=0) never lowers the objective: a fall then warns.
     monotone: bool = True
     #: Whether `moments` need the whole scatter matrix, or only its diagonal.
     full_scatter: bool = False
@@ -123,7 +124,7 @@ class Family(ABC):
     def log_density(self, X, params) -> np.ndarray:
         """Log-densities of rows in each component, shape (n_components, n_rows).
 
-        X is a float64 array of shape (n_rows, n_features).
+        X is a read-only float64 array of shape (n_rows, n_features).
         """
 
     def summands(self, X) -> np.ndarray:

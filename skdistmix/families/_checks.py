@@ -8,7 +8,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["FamilyError", "check_params", "check_prepared", "check_sums", "checked_m_step"]
+__all__ = [
+    "FamilyError",
+    "check_names",
+    "check_params",
+    "check_prepared",
+    "check_prior",
+    "check_sample",
+    "check_sums",
+    "checked_m_step",
+]
 
 
 class FamilyError(ValueError):
@@ -34,6 +43,9 @@ def checked_m_step(family, stats, previous=None) -> Any:
         )
     params = family.m_step(stats, previous)
     check_params(family, params)
+    if previous is not None:
+        _check_shapes(family, params, previous)
+    check_prior(family, params)
     return params
 
 
@@ -79,6 +91,9 @@ def check_params(family, params) -> None:
     if not _is_value(params, ("weights",)):
         raise FamilyError(f"{wanted}; got {_described(params)}.")
     weights = params.weights
+    listed = [f.name for f in fields(params) if isinstance(getattr(params, f.name), (list, tuple))]
+    if listed:
+        raise FamilyError(f"{wanted}; its field {listed[0]} is no array but a list or tuple.")
     if np.shape(weights) != (K,):
         raise FamilyError(f"{wanted}; got weights of shape {np.shape(weights)}.")
     wrong = _not_finite(params)
@@ -86,6 +101,48 @@ def check_params(family, params) -> None:
         raise FamilyError(f"{wanted}; its field {wrong} holds NaN or infinity.")
     if not ((np.asarray(weights) >= 0).all() and np.isclose(np.sum(weights), 1.0)):
         raise FamilyError(f"{wanted} that are at least 0 and sum to 1; got {weights}.")
+
+
+def check_prior(family, params) -> None:
+    """Refuse a log-prior that is no number: no objective could be compared."""
+    value = family.log_prior(params)
+    if np.ndim(value) != 0 or not value < np.inf:
+        raise FamilyError(
+            f"{type(family).__name__}.log_prior gave {value}: expected one number, the logarithm "
+            "of the prior of all parameters together."
+        )
+
+
+def check_names(family, names, taken) -> None:
+    """Refuse parameters that an estimator could not show, as it has results of the same names."""
+    hidden = sorted(set(names) & set(taken))
+    if hidden:
+        raise FamilyError(
+            f"{type(family).__name__} has parameters {hidden}, but {hidden[0]}_ is what an "
+            "estimator says of its fit: give them other names, in the parameters or in attributes."
+        )
+
+
+def check_sample(family, X, n_samples: int) -> None:
+    """Refuse rows that are more or fewer than were to be drawn."""
+    wanted = (n_samples, family.n_features)
+    if np.shape(X) != wanted:
+        raise FamilyError(
+            f"{type(family).__name__}.sample gave an array of shape {np.shape(X)}: expected "
+            f"(sum of counts, n_features), here {wanted}."
+        )
+
+
+def _check_shapes(family, params, previous) -> None:
+    """Refuse arrays of new shapes: broadcasting may have made them of a wrong start."""
+    for field in fields(params):
+        shape, before = np.shape(getattr(params, field.name)), getattr(previous, field.name, None)
+        if before is not None and np.shape(before) != shape:
+            raise FamilyError(
+                f"{type(family).__name__}.m_step gave {field.name} of shape {shape}, but they had "
+                f"the shape {np.shape(before)} in the parameters before (of an M-step, or given as "
+                "params_init): a fit needs parameters of the same shapes throughout."
+            )
 
 
 def _is_value(value, names: tuple) -> bool:

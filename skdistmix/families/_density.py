@@ -11,9 +11,10 @@ import numpy as np
 from .._arrays import to_host
 from ._checks import FamilyError, check_sums
 
-__all__ = ["LOG_OF_ZERO", "DensityKernel", "Sums", "logsumexp0"]
+__all__ = ["IMPOSSIBLE", "LOG_OF_ZERO", "DensityKernel", "Sums", "logsumexp0"]
 
 LOG_OF_ZERO = -1e300  # an infinity would meet zeros in products, and infinities in differences
+IMPOSSIBLE = 0.5 * LOG_OF_ZERO  # a row of less log-density has density zero in all components
 EMPTY = 10 * np.finfo(float).eps  # share of all weight below which a component has no rows
 
 
@@ -129,7 +130,8 @@ class DensityKernel:
             raise FamilyError(
                 f"{name}.log_density gave {values[:, wrong[0]]} for the row {X[wrong[0]]}: "
                 "expected numbers, or minus infinity where the density is zero. Often 0 * log(0), "
-                "or parameters at the rim of what is possible: keep m_step away from it."
+                "or parameters at the rim of what is possible: keep m_step away from it; or a row "
+                "that the family is not for: refuse it in check_moments."
             )
         log_weights = np.full(wanted[0], LOG_OF_ZERO)
         np.log(self.params.weights, out=log_weights, where=self.params.weights > 0)
@@ -148,7 +150,7 @@ class DensityKernel:
             X = _float64(block.X)
             log_joint = self.log_joint(X)
             norm = logsumexp0(log_joint)
-            impossible = np.flatnonzero(norm < 0.5 * LOG_OF_ZERO)
+            impossible = np.flatnonzero(norm < IMPOSSIBLE)
             if len(impossible):
                 row = impossible[0]
                 raise FamilyError(
@@ -157,7 +159,8 @@ class DensityKernel:
                     "m_step away from parameters that exclude rows."
                 )
             resp = np.exp(log_joint - norm)
-            part = self.family.statistics(X, block.weight, resp, self.anchors)
+            weight = None if block.weight is None else _read_only(block.weight)
+            part = self.family.statistics(X, weight, resp, self.anchors)
             check_sums(self.family, part)
             value = norm.sum() if block.weight is None else norm @ block.weight
             part = replace(part, log_likelihood=float(value))
@@ -166,4 +169,11 @@ class DensityKernel:
 
 
 def _float64(X) -> np.ndarray:
-    return np.asarray(to_host(X), dtype=np.float64)
+    return _read_only(np.asarray(to_host(X), dtype=np.float64))
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    """A view that a family cannot write to: blocks are views of what users gave."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -17,7 +17,8 @@ from .._em import Score, score_pass
 from .._row_values import row_values
 from .._validation import validated_shards
 from ..families._array_api import VALUES as ARRAY_VALUES
-from ..families._base import logsumexp0
+from ..families._base import IMPOSSIBLE, logsumexp0
+from ..families._checks import check_sample
 
 __all__ = ["BaseMixture"]
 
@@ -179,7 +180,10 @@ class BaseMixture(DensityMixin, BaseEstimator):
         family, params = self._family_and_params()
         rng = check_random_state(self.random_state)
         counts = rng.multinomial(n_samples, params.weights / params.weights.sum())
-        return family.sample(params, counts, rng), np.repeat(np.arange(len(counts)), counts)
+        X = family.sample(params, counts, rng)
+        if not family.is_trusted:
+            check_sample(family, X, n_samples)
+        return X, np.repeat(np.arange(len(counts)), counts)
 
     def _rows(self, X, method: str):
         """What a method gives for all rows, in the form that X came in."""
@@ -262,11 +266,16 @@ def _labels(log_joint):
 def _posteriors(log_joint):
     if log_joint.shape[1] == 0:
         return np.empty((0, len(log_joint)))
-    return np.ascontiguousarray(np.exp(log_joint - logsumexp0(log_joint)).T)
+    norm = logsumexp0(log_joint)
+    shares = np.exp(log_joint - norm)
+    shares[:, norm < IMPOSSIBLE] = 1 / len(log_joint)  # all are as bad
+    return np.ascontiguousarray(shares.T)
 
 
 def _log_densities(log_joint):
-    return logsumexp0(log_joint)
+    norm = logsumexp0(log_joint)
+    norm[norm < IMPOSSIBLE] = -np.inf
+    return norm
 
 
 # Of the log-joint matrix, (K, n_rows).

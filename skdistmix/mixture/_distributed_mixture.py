@@ -137,7 +137,9 @@ class DistributedMixture(StandardErrors, StepwiseEM, FitResults, FamilyModel):
         The family as it was fitted.
     means_, covariances_, ... : ndarray
         Each parameter of the family by its name: of Gaussians `means_`, `covariances_`,
-        `precisions_` and `precisions_cholesky_`, shaped as those of :class:`DistributedGMM`.
+        `precisions_` and `precisions_cholesky_`, shaped as those of :class:`DistributedGMM`, which
+        alone has `volumes_`, `shapes_` and `orientations_`; elsewhere these three are
+        ``family_.decomposition(params_)``.
     converged_ : bool
     n_iter_ : int
         EM iterations (M-steps) of the best start.
@@ -314,6 +316,7 @@ class DistributedMixture(StandardErrors, StepwiseEM, FitResults, FamilyModel):
                 starts = starts_of(
                     map_reduce, shards.on_host(), family, start, seeds, subsample, progress.say
                 )
+            self._check_starts(family, starts)
             runs = [
                 EMRun(
                     family,

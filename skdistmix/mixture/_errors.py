@@ -37,7 +37,7 @@ class StandardErrors:
     """The method `standard_errors` of an estimator whose density is one mixture."""
 
     def standard_errors(self, X, method="information", subsample=None, sample_weight=None):
-        """Standard errors of the weights, means and covariances.
+        """Standard errors of the parameters; of Gaussians of weights, means and covariances.
 
         How much the estimates would vary if as many rows were drawn anew, to first order in the
         number of rows. The rows are read once, and answer with sums.
@@ -150,8 +150,9 @@ class StandardErrors:
         except SingularInformationError as error:
             raise SingularInformationError(
                 f"{error} {self._nearer}. If that changes nothing, the rows do not tell the "
-                "components apart (take fewer, a simpler covariance_type or more rows), or "
-                "reg_covar, a prior or a penalty holds a covariance far from its rows (take less)."
+                "components apart (take fewer, simpler ones, as by covariance_type of Gaussians, "
+                "or more rows), or a prior, a penalty or reg_covar holds parameters far from "
+                "their rows (take less)."
             ) from error
         if rows is not shards:
             errors.distance = np.nan
@@ -209,8 +210,8 @@ def _check_rows(weight: float, n_parameters: int, subsample) -> None:
     if weight > n_parameters:
         return
     remedy = (
-        "more rows, fewer components or a simpler covariance_type (weights are frequencies: their "
-        "sum is the number of rows)"
+        "more rows, fewer components or simpler ones, as by covariance_type of Gaussians (weights "
+        "are frequencies: their sum is the number of rows)"
         if subsample is None
         else "a larger subsample"
     )

@@ -5,12 +5,28 @@ from __future__ import annotations
 import warnings
 
 from .._validation import described
-from ..families import Family, GaussianFamily
+from ..families import GAUSSIAN_FAMILIES, DegenerateComponentError, Family, GaussianFamily
 from ..families._base import TooFewRowsError
+from ..families._checks import check_names, check_prior
 from ._base import BaseMixture
 from ._start import Start
 
-__all__ = ["FamilyModel"]
+__all__ = ["FamilyModel", "columns_of"]
+
+
+#: What estimators say of a fit, with an underscore: no parameter of a family has such a name.
+RESULTS = frozenset(
+    (
+        *("params", "family", "n_parameters", "n_features_in", "feature_names_in"),
+        *("converged", "n_iter", "n_samples_seen", "convergence_gap", "init_scores"),
+        *("lower_bound", "lower_bounds", "objective", "objectives", "bic", "aic", "icl"),
+    )
+)
+
+
+def columns_of(shards) -> list:
+    """Names of the columns, or their numbers."""
+    return list(shards.columns or range(shards.n_features))
 
 
 class FamilyModel(BaseMixture):
@@ -25,11 +41,12 @@ class FamilyModel(BaseMixture):
         family, wanted = self.family, "an instance of families.GaussianFamily or families.Family"
         if family is None:
             return GaussianFamily()
-        if isinstance(family, type):
+        if isinstance(family, type) and hasattr(family, "frozen"):
             name = family.__name__
             raise TypeError(f"family is the class {name}: give an instance, family={name}().")
         if not hasattr(family, "frozen"):
-            hint = f"GaussianFamily(covariance_type={family!r})" if isinstance(family, str) else ""
+            is_type = isinstance(family, str) and family in GAUSSIAN_FAMILIES
+            hint = f"GaussianFamily(covariance_type={family!r})" if is_type else ""
             raise TypeError(
                 f"family should be {wanted}, or None for Gaussian components, got "
                 f"{described(family)}." + (f" Did you mean {hint}?" if hint else "")
@@ -67,6 +84,14 @@ class FamilyModel(BaseMixture):
     def _fitted_params(self):
         return self.params_
 
+    def _check_starts(self, family, starts):
+        """Refuse names of parameters, and priors, before any long work."""
+        if not family.is_trusted:
+            for params in starts:
+                if not isinstance(params, DegenerateComponentError):
+                    check_names(family, family.attributes(params), RESULTS)
+                    check_prior(family, params)
+
     def _set_params(self, family, params):
         for name in getattr(self, "_of_family", ()):  # of another one, before
             self.__dict__.pop(name, None)
@@ -80,10 +105,11 @@ class FamilyModel(BaseMixture):
 
     def _check_previous(self, family, n_features: int, what: str):
         """Refuse to go on from parameters of another family or shape."""
-        then = (type(self.family_), len(self.weights_), len(self.family_.moments.mean))
-        both = (then, (type(family), self.n_components, n_features))
+        # by name: a class that is defined anew, as a notebook does, is still the same family
+        then = (_name(self.family_), len(self.weights_), len(self.family_.moments.mean))
+        both = (then, (_name(family), self.n_components, n_features))
         if then != both[1]:
-            told = [f"{K} component(s) of {name.__name__} in {d} column(s)" for name, K, d in both]
+            told = [f"{K} component(s) of {name[1]} in {d} column(s)" for name, K, d in both]
             raise ValueError(
                 f"{what} goes on from the previous solution, which has {told[0]}, but now "
                 f"{told[1]} are needed: set the previous n_components and family, or fit a new "
@@ -102,7 +128,11 @@ class FamilyModel(BaseMixture):
                 f"X has {n_distinct} distinct row(s) of positive weight in {shards.n_rows} rows, "
                 f"fewer than n_components={self.n_components}: use fewer components."
             )
-        doubt = family.check_moments(moments, list(shards.columns or range(shards.n_features)))
+        doubt = family.check_moments(moments, columns_of(shards))
         if doubt is not None and stacklevel > 0:
             # the caller of fit or partial_fit, which a decorator wraps
             warnings.warn(doubt, UserWarning, stacklevel=stacklevel)
+
+
+def _name(family) -> tuple[str, str]:
+    return type(family).__module__, type(family).__qualname__

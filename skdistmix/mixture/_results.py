@@ -13,6 +13,8 @@ from ..families import DegenerateComponentError
 
 __all__ = ["FitResults"]
 
+FALL = 1e-7  # of the mean objective in an iteration, relative to it: more than rounding
+
 
 class FitResults:
     """Attributes of an estimator that was fitted by EM."""
@@ -26,6 +28,8 @@ class FitResults:
             outcome = "was given up" if fit is None else outcome
             progress.say(f"Start {i} {outcome}, objective {run.objectives[-1]:.6f}")
         best = first_of_the_best([fit for fit in fits if isinstance(fit, EMFit)])
+        if family.monotone and not family.is_trusted:
+            _warn_of_a_fall(family, best.objectives)
         self._set_params(family, best.params)
         self.converged_, self.n_iter_ = best.converged, best.n_iter
         self.objectives_, self.lower_bounds_ = list(best.objectives), list(best.values[1:])
@@ -62,3 +66,19 @@ class FitResults:
                 ConvergenceWarning,
                 stacklevel=4,  # the caller of fit, which a decorator wraps
             )
+
+
+def _warn_of_a_fall(family, objectives):
+    """EM never lowers what it maximises; if it does, formulas do not belong together."""
+    values = np.array(objectives)
+    falls = values[:-1] - values[1:]
+    fell = np.flatnonzero(falls > FALL * np.maximum(1.0, np.abs(values[:-1])))
+    if len(fell):
+        name = type(family).__name__
+        warnings.warn(
+            f"The mean objective fell by {falls[fell[0]]:.3g} in iteration {fell[0] + 1}, which EM "
+            f"cannot do: m_step of {name} does not maximise what log_density and log_prior say. "
+            "Correct one of them, or set monotone = False in the class if that is meant.",
+            UserWarning,
+            stacklevel=6,  # the caller of fit, which a decorator wraps
+        )

@@ -22,7 +22,7 @@ from .._seeding import (
     random_rows,
 )
 from .._shards import split_rows
-from ..families import FamilyError, GaussianParams
+from ..families import DegenerateComponentError, FamilyError, GaussianParams
 from ..families._checks import check_params
 from ._hierarchy import check_hierarchy, is_hierarchical, is_one_start, params_from_hierarchy
 
@@ -57,6 +57,12 @@ class Start:
         """Whether nothing of the start is given but how to find it."""
         given = (self.weights, self.means, self.factors, self.params)
         return isinstance(self.method, str) and all(value is None for value in given)
+
+    @property
+    def is_one(self) -> bool:
+        """Whether the start is the same for all seeds."""
+        given = (self.means, self.params)
+        return not isinstance(self.method, str) or any(value is not None for value in given)
 
     @classmethod
     def of_any_family(cls, estimator, family, shards) -> Start:
@@ -102,7 +108,7 @@ def starts_of(map_reduce, shards, family, start: Start, seeds: list[int], subsam
 
     Where it pays, and nothing of the start is given, they come from EM on a sample.
     """
-    if is_one_start(start.method, family.moments):
+    if start.is_one or is_one_start(start.method, family.moments):
         seeds = seeds[:1]
     size = sample_size(subsample, family.moments, family.n_components)
     if size is not None and start.is_free:
@@ -145,6 +151,7 @@ def _starts(map_reduce, shards, family, start: Start, seeds: list[int]) -> list:
 def starting_params(map_reduce, shards, family, start: Start, seed: int):
     """Parameters to start EM from; rows are read only for what is not given."""
     if start.params is not None:
+        _try_given_params(family, start.params)
         return start.params
     K = family.n_components
     given = (start.weights, start.means, start.factors)
@@ -204,10 +211,28 @@ def _check_given_params(family, params) -> None:
     try:
         check_params(family, params)
     except FamilyError as error:
-        raise ValueError(
-            f"params_init are no parameters of {family.n_components} component(s) of "
-            f"{type(family).__name__}: give params_ of a fitted mixture of this family. ({error})"
-        ) from error
+        raise _wrong_params(family, f"of {type(family).__name__}", error) from error
+
+
+def _try_given_params(family, params) -> None:
+    """Shapes are known to the family only: it tells by the density of a row."""
+    row = family.moments.distinct[:1]
+    try:
+        if isinstance(params, GaussianParams):  # one column would be taken for several
+            _check_shape("means", params.means, (family.n_components, row.shape[1]))
+        family.kernel(params).log_joint(row)
+    except DegenerateComponentError:
+        raise
+    except Exception as error:  # whatever a family does with what it does not know
+        what = f"of {type(family).__name__} in {row.shape[1]} column(s)"
+        raise _wrong_params(family, what, error) from error
+
+
+def _wrong_params(family, what: str, error) -> ValueError:
+    return ValueError(
+        f"params_init are no parameters of {family.n_components} component(s) {what}: give params_ "
+        f"of a fitted mixture of this family. ({type(error).__name__}: {error})"
+    )
 
 
 def _given(values, shards, n_components: int) -> np.ndarray:

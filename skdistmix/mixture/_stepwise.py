@@ -17,6 +17,7 @@ from .._stream import Stream, begun, continued
 from .._validation import validated_shards
 from ..families import DegenerateComponentError
 from ..families._checks import check_prepared
+from ._family_model import columns_of
 from ._start import several_starts, starting_params
 
 __all__ = ["StepwiseEM"]
@@ -66,8 +67,8 @@ class StepwiseEM:
         ------
         ValueError
             If the first batch has fewer distinct rows than there are components or too few for
-            their covariances, columns changed, `n_components` or `covariance_type` changed, or rows
-            cannot be used.
+            their covariances, columns, `n_components` or the family (such as `covariance_type`)
+            changed, or rows cannot be used.
 
         Examples
         --------
@@ -99,11 +100,15 @@ class StepwiseEM:
                 family = check_prepared(family, moments)
                 # seeding is NumPy's, wherever blocks are computed afterwards
                 params = self._begin(map_reduce, shards.on_host(), family, start)
+                self._check_starts(family, [params])
                 stream, value = begun(map_reduce, shards, family, params)
                 previous = params
             else:
                 stream, previous = self._stream_so_far(family, moments), self._fitted_params()
-                family = family.prepare(stream.moments + moments)
+                so_far = stream.moments + moments
+                # May refuse rows; what there is to warn of was told of the first batch.
+                family.check_moments(so_far, columns_of(shards))
+                family = family.prepare(so_far)
                 stream, value = continued(
                     map_reduce, shards, family, stream, moments, self.learning_decay, previous
                 )
@@ -127,7 +132,8 @@ class StepwiseEM:
             raise DegenerateComponentError(
                 f"{error} The first batch has too few rows ({shards.n_rows}): begin with {enough} "
                 f"or more for {self.n_components} component(s) in {shards.n_features} column(s), "
-                "or set prior='auto' or covariance_penalty='auto'."
+                "or give components a prior or a penalty (Gaussian ones have prior='auto' and "
+                "covariance_penalty='auto')."
             ) from error
 
     def _enough_rows(self, n_features: int) -> int:
