@@ -65,6 +65,8 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
         ====================  ======  ======  ===========  =========================
 
         For one column also "E" (equal variance) and "V".
+    weights : {"free", "equal"}, default="free"
+        Whether weights are estimated, or all one over the number of components.
     tol : float or "likelihood", default=1e-3
         EM stops when the mean objective of the rows changes by less. With "likelihood" it stops
         when the estimated TOTAL log-likelihood still to gain stays below 0.03, as criteria such as
@@ -235,15 +237,12 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
     _parameter_constraints: dict = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "covariance_type": [str],  # `_validate_params` looks it up
+        "weights": [StrOptions({"free", "equal"})],
         "tol": [Interval(Real, 0.0, None, closed="left"), StrOptions({"likelihood"})],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
-        "subsample": [
-            StrOptions({"auto"}),
-            Interval(Integral, 2, None, closed="left"),
-            None,
-        ],
+        "subsample": [StrOptions({"auto"}), Interval(Integral, 2, None, closed="left"), None],
         "init_params": [StrOptions(METHODS), "array-like"],
         "acceleration": [StrOptions(set(ACCELERATIONS)), None],
         "covariance_penalty": [
@@ -271,6 +270,7 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
         n_components=1,
         *,
         covariance_type="full",
+        weights="free",
         tol=1e-3,
         reg_covar=1e-6,
         max_iter=100,
@@ -295,6 +295,7 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
     ):
         self.n_components = n_components
         self.covariance_type = covariance_type
+        self.weights = weights
         self.tol = tol
         self.reg_covar = reg_covar
         self.max_iter = max_iter
@@ -362,7 +363,7 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
         warm = None
         if self.warm_start and hasattr(self, "weights_"):
             self._check_previous(family, shards.n_features, "warm_start=True")
-            warm = self._fitted_params()
+            warm = family.adopted(self._fitted_params())
         start = Start.checked(self, family, shards)
         rng = check_random_state(self.random_state)
         progress = Progress(self.verbose, self.verbose_interval)
@@ -393,21 +394,3 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
             fits = em_together(map_reduce, shards, runs, give_up=True)
         self._store(family, runs, fits, progress)
         self._weighted_fit = any(shard.weight is not None for shard in shards)
-
-    def fit_predict(self, X, y=None, sample_weight=None):
-        """Fit, then give the most probable component of each row.
-
-        Parameters
-        ----------
-        X : array-like, DataFrame, zarr array, list, path, glob, Dask collection or Shards
-            As for `fit`.
-        y : ignored
-        sample_weight : array-like of shape (n_samples,) or list of arrays, optional
-            As for `fit`.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), or one array a shard
-            As `predict`.
-        """
-        return self.fit(X, sample_weight=sample_weight).predict(X)

@@ -41,11 +41,12 @@ class GaussianModel(BaseMixture):
         elif self.covariance_penalty is not None:
             automatic = self.covariance_penalty == "auto"
             prior = CovariancePenalty(None if automatic else self.covariance_penalty)
-        return kind(self.n_components, self.reg_covar, prior)
+        return kind(self.n_components, self.reg_covar, prior, equal_weights=self.weights == "equal")
 
     def _family_and_params(self):
         params = self._fitted_params()
-        family = gaussian_family(self.covariance_type_)(len(params.weights))
+        kind, equal = gaussian_family(self.covariance_type_), getattr(self, "_equal_weights", False)
+        family = kind(len(params.weights), equal_weights=equal)
         return family.prepare(family.implied_moments(params)), params
 
     def _fitted_params(self):
@@ -54,7 +55,8 @@ class GaussianModel(BaseMixture):
         )
 
     def _set_params(self, family, params):
-        self.covariance_type_ = family.name  # parameters may be set to other values after fit
+        # Parameters may be set to other values after fit.
+        self.covariance_type_, self._equal_weights = family.name, family.equal_weights
         self.weights_, self.means_ = params.weights, params.means
         self.covariances_ = params.covariances
         self.precisions_cholesky_ = params.precisions_cholesky

@@ -74,6 +74,11 @@ class Start:
         _check_shape("weights_init", weights, (K,))
         if weights is not None and not (np.all(weights >= 0) and np.isclose(weights.sum(), 1.0)):
             raise ValueError(f"weights_init must be at least 0 and sum to 1, got {weights}.")
+        if weights is not None and family.equal_weights and not np.allclose(weights, 1 / K):
+            raise ValueError(
+                f"weights_init={weights} are not equal, but weights='equal' holds them so: leave "
+                "weights_init out, or set weights='free'."
+            )
         _check_shape("means_init", means, (K, d))
         shape = family.of_covariance(np.eye(d)).shape
         _check_shape("precisions_init", precisions, (K, *shape) if family.per_component else shape)
