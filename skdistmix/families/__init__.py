@@ -16,6 +16,7 @@ from ._gaussian import (
 from ._gaussian_base import GaussianFamily, GaussianParams
 from ._information import Information, SingularInformationError
 from ._kernels import FeatureKernel, TriangularKernel
+from ._noise import NoiseFamily, NoiseParams
 from ._prior import ConjugatePrior, CovariancePenalty
 from ._scores import ScoreKernel, ScoreSums
 from ._statistics import GaussianStatistics
@@ -35,6 +36,8 @@ __all__ = [
     "GaussianStatistics",
     "Information",
     "Moments",
+    "NoiseFamily",
+    "NoiseParams",
     "ScoreKernel",
     "ScoreSums",
     "SingularInformationError",

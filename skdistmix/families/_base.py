@@ -295,6 +295,10 @@ class Family(ABC):
     def sample(self, params, counts, rng) -> np.ndarray:
         """Draw ``counts[k]`` rows from each component, stacked in the order of components."""
 
+    def probabilities(self, params) -> np.ndarray:
+        """Of a row to be drawn from each of the components that `sample` counts."""
+        return params.weights / params.weights.sum()
+
     @abstractmethod
     def permute(self, params, order) -> Any:
         """The same parameters with components in the given order."""

@@ -7,6 +7,7 @@ steps between parameters may be prolonged freely.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -64,7 +65,13 @@ def params_of_coordinates(family, vector: np.ndarray, like):
     else:
         factors = np.exp(parts).reshape(*lead, *shape)
     covariances = family.covariances_of_factors(factors)
-    return type(like)(weights / weights.sum(axis=-1, keepdims=True), means, covariances, factors)
+    return replace(
+        like,
+        weights=weights / weights.sum(axis=-1, keepdims=True),
+        means=means,
+        covariances=covariances,
+        precisions_cholesky=factors,
+    )
 
 
 def coordinate_change(family, params, change: dict) -> np.ndarray:

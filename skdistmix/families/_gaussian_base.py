@@ -133,9 +133,15 @@ class GaussianFamily(Family):
             return np.full(len(counts), 1.0 / len(counts))
         return counts / counts.sum()
 
+    def with_weights(self, params, weights) -> GaussianParams:
+        """Other weights, as far as they are free."""
+        return GaussianParams(
+            self.shares(weights), params.means, params.covariances, params.precisions_cholesky
+        )
+
     def adopted(self, params) -> GaussianParams:
         """Parameters from elsewhere as ones of this family."""
-        return replace(params, weights=self.shares(params.weights))
+        return self.with_weights(params, params.weights)
 
     def lost(self, stats) -> np.ndarray:
         """Whether components have no rows, shape (n_components,)."""

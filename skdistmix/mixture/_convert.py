@@ -114,6 +114,7 @@ def to_sklearn(estimator) -> GaussianMixture:
         msg=f"This {name} is not fitted yet, so there are no parameters to hand over: call fit "
         "before to_sklearn.",
     )
+    estimator._refuse_noise("to_sklearn", "scikit-learn's mixtures have none")
     model = GaussianMixture()
     values = _shared_parameters(estimator, model)
     if values["tol"] == "likelihood":

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from .._acceleration import ACCELERATIONS, usable_acceleration
 from .._compute import Workers
 from .._em import EMRun, em_together, first_pass
+from .._noise import prepared
 from .._validation import validated_shards
 from ..families import ConjugatePrior
 from ..families._base import TooFewRowsError
@@ -238,6 +239,7 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "covariance_type": [str],  # `_validate_params` looks it up
         "weights": [StrOptions({"free", "equal"})],
+        "noise": [StrOptions({"auto"}), Interval(Real, 0.0, None, closed="neither"), None],
         "tol": [Interval(Real, 0.0, None, closed="left"), StrOptions({"likelihood"})],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
@@ -271,6 +273,7 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
         *,
         covariance_type="full",
         weights="free",
+        noise=None,
         tol=1e-3,
         reg_covar=1e-6,
         max_iter=100,
@@ -296,6 +299,7 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
         self.n_components = n_components
         self.covariance_type = covariance_type
         self.weights = weights
+        self.noise = noise
         self.tol = tol
         self.reg_covar = reg_covar
         self.max_iter = max_iter
@@ -371,7 +375,7 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
             map_reduce = workers.map_reduce
             moments = first_pass(map_reduce, shards, family.full_scatter, self.n_components)
             self._check_moments(moments, shards, stacklevel=0 if quiet else 5)
-            family = family.prepare(moments)
+            family = prepared(map_reduce, shards.on_host(), family, moments)
             if warm is not None:
                 starts = [warm]
             else:

@@ -6,7 +6,14 @@ import warnings
 
 import numpy as np
 
-from ..families import ConjugatePrior, CovariancePenalty, GaussianParams, gaussian_family
+from ..families import (
+    ConjugatePrior,
+    CovariancePenalty,
+    GaussianParams,
+    NoiseFamily,
+    NoiseParams,
+    gaussian_family,
+)
 from ..families._base import TooFewRowsError
 from ._base import BaseMixture
 
@@ -41,18 +48,37 @@ class GaussianModel(BaseMixture):
         elif self.covariance_penalty is not None:
             automatic = self.covariance_penalty == "auto"
             prior = CovariancePenalty(None if automatic else self.covariance_penalty)
-        return kind(self.n_components, self.reg_covar, prior, equal_weights=self.weights == "equal")
+        equal = self.weights == "equal"
+        family = kind(self.n_components, self.reg_covar, prior, equal_weights=equal)
+        if self.noise is None:
+            return family
+        return NoiseFamily(family, None if self.noise == "auto" else float(np.log(self.noise)))
+
+    def _refuse_noise(self, what: str, remedy: str):
+        """An error if there is noise, asked for or fitted, where that is not supported."""
+        if self.noise is not None or self._has_noise:
+            raise ValueError(
+                f"{what} does not support the noise component (noise={self.noise!r}): {remedy}."
+            )
 
     def _family_and_params(self):
         params = self._fitted_params()
         kind, equal = gaussian_family(self.covariance_type_), getattr(self, "_equal_weights", False)
         family = kind(len(params.weights), equal_weights=equal)
+        if self._has_noise:
+            family = NoiseFamily(family, float(np.log(self.noise_volume_)), self._noise_box)
         return family.prepare(family.implied_moments(params)), params
 
     def _fitted_params(self):
-        return GaussianParams(
-            self.weights_, self.means_, self.covariances_, self.precisions_cholesky_
+        arrays = (self.weights_, self.means_, self.covariances_, self.precisions_cholesky_)
+        return (
+            NoiseParams(*arrays, self.noise_weight_) if self._has_noise else GaussianParams(*arrays)
         )
+
+    @property
+    def _has_noise(self) -> bool:
+        """Whether the fitted mixture has a noise component."""
+        return hasattr(self, "noise_weight_")
 
     def _set_params(self, family, params):
         # Parameters may be set to other values after fit.
@@ -62,6 +88,12 @@ class GaussianModel(BaseMixture):
         self.precisions_cholesky_ = params.precisions_cholesky
         self.precisions_ = family.precisions(params)
         self.n_parameters_ = family.n_parameters()
+        if isinstance(family, NoiseFamily):
+            self.noise_weight_, self._noise_box = params.noise_weight, family.box
+            self.noise_volume_ = float(np.exp(family.log_volume))
+        else:
+            for name in ("noise_weight_", "noise_volume_", "_noise_box"):  # of an earlier fit
+                self.__dict__.pop(name, None)
 
     @property
     def volumes_(self):

@@ -251,6 +251,7 @@ def _checked(estimator, X, min_components: int, max_components: int):
             f"{', '.join(given)} of the estimator are for one number of components and one data "
             "set, and the test fits many: leave them out."
         )
+    estimator._refuse_noise("The test", "give an estimator with noise=None")
     if estimator.weights == "equal":
         raise ValueError(
             "estimator has weights='equal', with which a mixture is no special case of one with a "
