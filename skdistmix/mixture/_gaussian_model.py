@@ -89,7 +89,7 @@ class GaussianModel(BaseMixture):
         self.precisions_ = family.precisions(params)
         self.n_parameters_ = family.n_parameters()
         if isinstance(family, NoiseFamily):
-            self.noise_weight_, self._noise_box = params.noise_weight, family.box
+            self.noise_weight_, self._noise_box = float(params.noise_weight), family.box
             self.noise_volume_ = float(np.exp(family.log_volume))
         else:
             for name in ("noise_weight_", "noise_volume_", "_noise_box"):  # of an earlier fit
