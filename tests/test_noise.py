@@ -378,6 +378,11 @@ def test_wrong_noise(noise):
         fit(X, noise=noise)
 
 
+def test_noise_is_no_switch():
+    with pytest.raises(ValueError, match="noise=True is neither 'auto' nor a volume"):
+        fit(clutter(60, 20)[0], noise=True)
+
+
 @pytest.mark.filterwarnings("ignore:Columns .* are constant")
 def test_a_box_without_volume():
     X, _ = clutter(60, 20)

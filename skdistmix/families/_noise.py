@@ -142,7 +142,7 @@ class NoiseFamily(Family):
         if not family.per_component:
             # It takes the total scatter for that of the components, but noise has a part of it.
             family = family.unconstrained(len(params.means)).prepare(family.moments)
-            params = replace(params, precisions_cholesky=self._component_factors(params))
+            params = replace(params, precisions_cholesky=self.gaussian._component_factors(params))
         kernel, constant = family.kernel(params, anchors), self._log_noise(params)
         if isinstance(kernel, FeatureKernel):
             return _with_feature_row(kernel, constant)

@@ -52,14 +52,18 @@ class GaussianModel(BaseMixture):
         family = kind(self.n_components, self.reg_covar, prior, equal_weights=equal)
         if self.noise is None:
             return family
+        if isinstance(self.noise, (bool, np.bool_)):  # a number, as Python has it
+            raise ValueError(
+                f"noise={self.noise} is neither 'auto' nor a volume: noise='auto' takes that of a "
+                "box that holds all rows, noise=None fits without."
+            )
         return NoiseFamily(family, None if self.noise == "auto" else float(np.log(self.noise)))
 
     def _refuse_noise(self, what: str, remedy: str):
         """An error if there is noise, asked for or fitted, where that is not supported."""
         if self.noise is not None or self._has_noise:
-            raise ValueError(
-                f"{what} does not support the noise component (noise={self.noise!r}): {remedy}."
-            )
+            given = "" if self.noise is None else f" (noise={self.noise!r})"
+            raise ValueError(f"{what} does not support the noise component{given}: {remedy}.")
 
     def _family_and_params(self):
         params = self._fitted_params()
