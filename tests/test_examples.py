@@ -41,6 +41,13 @@ def test_parquet_folder(no_windows):
     assert tours[[5, 6]].min() > 0.2 > 0.06 > tours[[0, 11]].max()
 
 
+def test_noise(no_windows):
+    found = runpy.run_path(str(TOP / "examples" / "plot_noise.py"))
+    fits = found["fits"]
+    assert min(fits, key=lambda name: fits[name].bic_) == "3 components and noise"
+    assert abs(fits["3 components and noise"].noise_weight_ - 0.5) < 0.05
+
+
 @pytest.mark.slow
 def test_federated_sites(no_windows):
     found = runpy.run_path(str(TOP / "examples" / "plot_federated_sites.py"))

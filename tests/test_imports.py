@@ -23,6 +23,7 @@ ALGORITHMS = {
     "_em",
     "_sampling",
     "_seeding",
+    "_noise",
     "_stream",
     "_hierarchical",
     "_progressive",

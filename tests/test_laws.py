@@ -68,6 +68,8 @@ def test_any_split_gives_the_same_fit(blobs, any_type, way):
         {"acceleration": "squarem"},
         {"acceleration": "anderson", "prior": ConjugatePrior(), "reg_covar": 0},
         {"covariance_penalty": "auto"},
+        {"weights": "equal", "acceleration": "squarem"},
+        {"noise": "auto", "weights": "equal"},
     ],
 )
 def test_any_split_with_these_options_gives_the_same_fit(blobs, covariance_type, options):

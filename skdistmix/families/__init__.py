@@ -19,6 +19,7 @@ from ._gaussian_base import GaussianBase, GaussianParams
 from ._gaussian_spec import GaussianFamily
 from ._information import Information, SingularInformationError
 from ._kernels import FeatureKernel, TriangularKernel
+from ._noise import NoiseFamily, NoiseParams
 from ._prior import ConjugatePrior, CovariancePenalty
 from ._scores import ScoreKernel, ScoreSums
 from ._statistics import GaussianStatistics
@@ -41,6 +42,8 @@ __all__ = [
     "GaussianStatistics",
     "Information",
     "Moments",
+    "NoiseFamily",
+    "NoiseParams",
     "ScoreKernel",
     "ScoreSums",
     "SingularInformationError",

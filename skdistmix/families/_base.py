@@ -283,6 +283,10 @@ class Family(ABC):
             f"{type(self).__name__} draws no rows: give it a method sample(params, counts, rng)."
         )
 
+    def probabilities(self, params) -> np.ndarray:
+        """Of a row to be drawn from each of the components that `sample` counts."""
+        return params.weights / params.weights.sum()
+
     def permute(self, params, order) -> Any:
         """The same parameters with components in the given order."""
         return replace(params, **{f.name: getattr(params, f.name)[order] for f in fields(params)})
@@ -293,6 +297,10 @@ class Family(ABC):
         By default the fields of the parameters.
         """
         return {field.name: getattr(params, field.name) for field in fields(params)}
+
+    def adopted(self, params) -> Any:
+        """Parameters of an earlier fit as ones to start this from; by default as they are."""
+        return params
 
     def widened(self, params) -> Any:
         """Parameters of too few rows to tell how wide components are, as `partial_fit` begins with.

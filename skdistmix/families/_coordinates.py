@@ -1,12 +1,13 @@
 """Gaussian mixtures as points of a space without boundaries.
 
-Any vector gives valid parameters: weights by their logarithms up to a constant, means in units of
-the data's spread, precision factors by the logarithms of their diagonals. So steps between
-parameters may be prolonged freely.
+Any vector gives valid parameters: weights by their logarithms up to a constant (if they are free),
+means in units of the data's spread, precision factors by the logarithms of their diagonals. So
+steps between parameters may be prolonged freely.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -35,8 +36,9 @@ def coordinates(family, params) -> np.ndarray | None:
         parts[..., diagonal] = np.log(parts[..., diagonal])
     else:
         parts = np.log(factors)
-    logs, means, parts = np.log(params.weights), means.reshape(*lead, -1), parts.reshape(*lead, -1)
-    return np.concatenate([logs, means, parts], axis=-1)
+    means, parts = means.reshape(*lead, -1), parts.reshape(*lead, -1)
+    logs = [] if family.equal_weights else [np.log(params.weights)]
+    return np.concatenate([*logs, means, parts], axis=-1)
 
 
 def params_of_coordinates(family, vector: np.ndarray, like):
@@ -45,10 +47,14 @@ def params_of_coordinates(family, vector: np.ndarray, like):
     `vector` may have further axes in front, which the arrays of the result then have.
     """
     scale, (K, d), lead = _scale(family), like.means.shape, vector.shape[:-1]
-    logs = vector[..., :K]
-    weights = np.exp(logs - logs.max(axis=-1, keepdims=True))
-    means = vector[..., K : K + K * d].reshape(*lead, K, d) * scale + family.moments.mean
-    parts, shape = vector[..., K + K * d :], like.precisions_cholesky.shape
+    n_weights = 0 if family.equal_weights else K
+    weights = np.ones((*lead, K))
+    if n_weights:
+        logs = vector[..., :K]
+        weights = np.exp(logs - logs.max(axis=-1, keepdims=True))
+    means, parts = np.split(vector[..., n_weights:], [K * d], axis=-1)
+    means = means.reshape(*lead, K, d) * scale + family.moments.mean
+    shape = like.precisions_cholesky.shape
     if family.has_matrices:
         i, j, diagonal = _upper(d)
         parts = parts.reshape(*lead, *shape[:-2], len(i)).copy()
@@ -59,7 +65,13 @@ def params_of_coordinates(family, vector: np.ndarray, like):
     else:
         factors = np.exp(parts).reshape(*lead, *shape)
     covariances = family.covariances_of_factors(factors)
-    return type(like)(weights / weights.sum(axis=-1, keepdims=True), means, covariances, factors)
+    return replace(
+        like,
+        weights=weights / weights.sum(axis=-1, keepdims=True),
+        means=means,
+        covariances=covariances,
+        precisions_cholesky=factors,
+    )
 
 
 def coordinate_change(family, params, change: dict) -> np.ndarray:
@@ -85,8 +97,8 @@ def coordinate_change(family, params, change: dict) -> np.ndarray:
         parts[..., diagonal] = moved[..., i[diagonal], j[diagonal]]
     else:
         parts = -0.5 * change["covariances"] / params.covariances
-    logs, means = change["weights"] / params.weights, change["means"] / scale
-    return np.concatenate([logs, means.ravel(), parts.ravel()])
+    logs = [] if family.equal_weights else [change["weights"] / params.weights]
+    return np.concatenate([*logs, (change["means"] / scale).ravel(), parts.ravel()])
 
 
 def _scale(family) -> np.ndarray:

@@ -24,7 +24,8 @@ import numpy as np
 from ._base import DegenerateComponentError
 from ._factors import degenerate
 from ._gaussian import DiagonalGaussian, FullGaussian, SphericalGaussian
-from ._gaussian_base import GaussianParams, _beside
+from ._gaussian_base import GaussianParams
+from ._implied import beside
 from ._orientation import best_axes, shared_axes
 from ._rotated import RotatedFeatureKernel, RotatedTriangularKernel
 from ._shapes import (
@@ -86,15 +87,15 @@ class ParsimoniousGaussian:
         scatter, rows = self._scatter(stats, counts, shift), self.divisor(counts)
         if self.prior_rows is not None:
             means, scatter, rows = self._with_prior(counts, means, scatter, rows)
-        own = self._regularised(scatter / _beside(rows, scatter))
+        own = self._regularised(scatter / beside(rows, scatter))
         lost = counts == 0.0
         if lost.any():
             self._keep(lost, means, own, previous)
             rows = np.maximum(rows, TRACE * rows.sum())
         near = None if previous is None else previous.covariances
         covariances = self.fitted(rows / rows.sum(), own, near)
-        weights = counts / counts.sum()
-        return GaussianParams(weights, means, covariances, self.factors_of(covariances))
+        factors = self.factors_of(covariances)
+        return GaussianParams(self.shares(counts), means, covariances, factors)
 
     def params(self, weights, means, covariances):
         """Parameters of the model nearest to any covariances."""

@@ -18,8 +18,8 @@ from ._barycentres import BARYCENTRES
 from ._base import LOG_OF_ZERO, Family, Moments
 from ._components import COSTS, GaussianComponents
 from ._coordinates import coordinate_change, coordinates, params_of_coordinates
-from ._factors import nearest_covariances
 from ._gaussian_contract import GaussianContract
+from ._implied import beside, implied_moments, implied_statistics
 from ._information import Information, gaussian_information
 from ._kernels import FeatureKernel, TriangularKernel
 from ._many import em_of_many
@@ -70,6 +70,8 @@ class GaussianBase(GaussianContract, Family):
         First-pass summary of the data, set by :meth:`prepare`.
     prior_rows : PriorRows or None
         What the prior adds to statistics, set by :meth:`prepare`.
+    equal_weights : bool
+        Whether all weights are one over the number of components.
     """
 
     n_components: int
@@ -77,6 +79,7 @@ class GaussianBase(GaussianContract, Family):
     prior: ConjugatePrior | CovariancePenalty | None = None
     moments: Moments | None = None
     prior_rows: PriorRows | None = None
+    equal_weights: bool = False
 
     #: `covariance_type` of the estimators.
     name = ""
@@ -118,12 +121,32 @@ class GaussianBase(GaussianContract, Family):
         divisor = self.divisor(counts if self.per_component else counts.sum())
         if self.prior_rows is not None:
             means, scatter, divisor = self._with_prior(counts, means, scatter, divisor)
-        covariances = self._regularised(scatter / _beside(divisor, scatter))
+        covariances = self._regularised(scatter / beside(divisor, scatter))
         lost = counts == 0.0
         if lost.any():
             self._keep(lost, means, covariances, previous)
         factors = self.factors_of(covariances)
-        return GaussianParams(counts / counts.sum(), means, covariances, factors)
+        return GaussianParams(self.shares(counts), means, covariances, factors)
+
+    def shares(self, counts) -> np.ndarray:
+        """Weights of components that stand for so many rows."""
+        if self.equal_weights:
+            return np.full(len(counts), 1.0 / len(counts))
+        return counts / counts.sum()
+
+    def with_weights(self, params, weights) -> GaussianParams:
+        """Other weights, as far as they are free."""
+        return GaussianParams(
+            self.shares(weights), params.means, params.covariances, params.precisions_cholesky
+        )
+
+    def adopted(self, params) -> GaussianParams:
+        """Parameters from elsewhere as ones of this family."""
+        return self.with_weights(params, params.weights)
+
+    def lost(self, stats) -> np.ndarray:
+        """Whether components have no rows, shape (n_components,)."""
+        return _present(stats, absent=0.0) == 0.0
 
     def _centred(self, stats) -> tuple:
         """Rows of each component, its mean about the anchor, and its mean."""
@@ -226,40 +249,19 @@ class GaussianBase(GaussianContract, Family):
     def n_parameters_of(self, n_features: int) -> int:
         """The same before the family knows the data."""
         K = self.n_components
-        return K * n_features + K - 1 + self._n_covariance_parameters(K, n_features)
+        n_weights = 0 if self.equal_weights else K - 1
+        return n_weights + K * n_features + self._n_covariance_parameters(K, n_features)
 
     def implied_moments(self, params, full: bool = False) -> Moments:
         """The first two moments of the mixture itself, in place of those of some data."""
-        spread = np.broadcast_to(self._variances(params), params.means.shape)
-        if full:
-            spread = self._component_covariances(params)
-        return GaussianComponents(params.weights, params.means, spread).moments(1.0)
+        return implied_moments(self, params, full)
 
     def implied_statistics(self, params, total: float = 1.0) -> GaussianStatistics:
         """Statistics of weight one that, scaled by `total`, give back the parameters in an M-step.
 
         Only nearly so if no rows could have given these parameters under the prior.
         """
-        weights = params.weights / params.weights.sum()
-        params = self._without_prior(params, total * weights)
-        first, covariances = np.zeros_like(params.means), self._component_covariances(params)
-        second = weights.reshape(-1, *(1,) * (covariances.ndim - 1)) * covariances
-        return GaussianStatistics(1.0, 0.0, weights, first, second, params.means)
-
-    def _without_prior(self, params, counts):
-        """Means and covariances of the rows themselves, before prior and regularisation."""
-        means, covariances = params.means, params.covariances
-        covariances = covariances - self._regularised(np.zeros_like(covariances))
-        if self.prior_rows is not None:
-            prior = self.prior_rows
-            share = np.where(counts > 0, counts / (counts + prior.shrinkage + (counts == 0)), 1.0)
-            means = prior.mean + (means - prior.mean) / share[:, None]
-            drawn = self._outer(means - prior.mean, prior.shrinkage * share * (counts > 0))
-            divisor = self.divisor(counts if self.per_component else counts.sum())
-            scatter = covariances * _beside(divisor + prior.count, covariances)
-            covariances = (scatter - drawn - prior.scatter) / _beside(divisor, covariances)
-        covariances = nearest_covariances(covariances, self.has_matrices)
-        return replace(params, means=means, covariances=covariances)
+        return implied_statistics(self, params, total)
 
     def params(self, weights, means, covariances) -> GaussianParams:
         """Parameters with the factors that belong to the covariances."""
@@ -286,7 +288,7 @@ class GaussianBase(GaussianContract, Family):
         return ScoreKernel(params.means, factors, norm, self.quadratics, shared)
 
     def information(self, params, sums) -> Information:
-        return gaussian_information(self.score_kernel(params), params, sums)
+        return gaussian_information(self.score_kernel(params), params, sums, self.equal_weights)
 
     @abstractmethod
     def unconstrained(self, n_components: int) -> GaussianBase:
@@ -410,9 +412,3 @@ class GaussianBase(GaussianContract, Family):
 def _present(stats, absent: float) -> np.ndarray:
     """Weights of the components, with `absent` for those that have no rows."""
     return np.where(stats.counts > EMPTY * stats.weight, stats.counts, absent)
-
-
-def _beside(divisor, covariances) -> np.ndarray:
-    """Divisors of covariances in a shape that broadcasts against them; one where there are none."""
-    divisor = np.where(divisor > 0, divisor, 1.0)
-    return divisor.reshape(divisor.shape + (1,) * (np.ndim(covariances) - divisor.ndim))

@@ -26,6 +26,8 @@ class GaussianFamily(BaseEstimator):
     covariance_type : str, default="full"
         How free covariances are: "full", "tied", "diag", "spherical", or one of the fourteen names
         EII ... VVV of R's mclust. :class:`DistributedGMM` has a table of them.
+    weights : {"free", "equal"}, default="free"
+        Whether weights are estimated, or all one over the number of components.
     reg_covar : float, default=1e-6
         Added to the diagonal of covariances, in the squared units of the columns.
     covariance_penalty : "auto" or float, optional
@@ -58,6 +60,7 @@ class GaussianFamily(BaseEstimator):
 
     _parameter_constraints: dict = {
         "covariance_type": [str],  # `frozen` looks it up
+        "weights": [StrOptions({"free", "equal"})],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
         "covariance_penalty": [
             StrOptions({"auto"}),
@@ -68,9 +71,16 @@ class GaussianFamily(BaseEstimator):
     }
 
     def __init__(
-        self, covariance_type="full", *, reg_covar=1e-6, covariance_penalty=None, prior=None
+        self,
+        covariance_type="full",
+        *,
+        weights="free",
+        reg_covar=1e-6,
+        covariance_penalty=None,
+        prior=None,
     ):
         self.covariance_type = covariance_type
+        self.weights = weights
         self.reg_covar = reg_covar
         self.covariance_penalty = covariance_penalty
         self.prior = prior
@@ -113,4 +123,5 @@ class GaussianFamily(BaseEstimator):
         elif self.covariance_penalty is not None:
             automatic = self.covariance_penalty == "auto"
             prior = CovariancePenalty(None if automatic else self.covariance_penalty)
-        return kind(n_components, self.reg_covar, prior)
+        equal = self.weights == "equal"
+        return kind(n_components, self.reg_covar, prior, equal_weights=equal)

@@ -49,6 +49,9 @@ class Information:
     entries : dict
         Where the m parameters stand: for each attribute of the parameters its index arrays, and
         those of entries that are the same (the other triangle of a symmetric matrix).
+    free : ndarray of shape (p,)
+        Which of the m parameters determine the others: not the last weight, and none of weights
+        that are held equal.
     """
 
     weight: float
@@ -59,6 +62,7 @@ class Information:
     jacobian: np.ndarray
     component: np.ndarray
     entries: dict
+    free: np.ndarray
 
     @cached_property
     def inverse(self) -> np.ndarray:
@@ -128,12 +132,14 @@ class Information:
         )
 
 
-def gaussian_information(kernel: ScoreKernel, params, sums: ScoreSums) -> Information:
+def gaussian_information(
+    kernel: ScoreKernel, params, sums: ScoreSums, equal_weights: bool = False
+) -> Information:
     """The information that sums of scores hold.
 
     By the identity of Louis (1982) the observed information is that of the complete rows, less the
     sum of posterior * h h', plus the sum of s s', with h and s the scores of a component and of the
-    mixture. Weights are restricted to directions in which their sum does not change.
+    mixture. Weights are restricted to directions in which their sum does not change, or held.
 
     Parameters
     ----------
@@ -142,6 +148,8 @@ def gaussian_information(kernel: ScoreKernel, params, sums: ScoreSums) -> Inform
         Of positive weights.
     sums : ScoreSums
         Of the kernel.
+    equal_weights : bool
+        Whether weights are held equal.
 
     Returns
     -------
@@ -172,9 +180,11 @@ def gaussian_information(kernel: ScoreKernel, params, sums: ScoreSums) -> Inform
     jacobian, component = _jacobian(kernel, params, len(score))
     # An orthonormal basis of the changes of weights that leave their sum: those orthogonal to roots
     basis = np.linalg.qr(roots[:, None], mode="complete")[0][:, 1:]
+    if equal_weights:
+        basis = basis[:, :0]
 
     def restricted(array):
-        """Along the first axis: in units of the coordinates, weights in K - 1 directions."""
+        """Along the first axis: in units of the coordinates, weights in directions of the basis."""
         array = scale.reshape(-1, *(1,) * (array.ndim - 1)) * array
         return np.concatenate([basis.T @ array[:K], array[K:]])
 
@@ -192,6 +202,7 @@ def gaussian_information(kernel: ScoreKernel, params, sums: ScoreSums) -> Inform
         restricted(jacobian.T).T,
         component,
         _entries(params, kernel.quadratics == "outer"),
+        np.delete(np.arange(len(jacobian)), np.arange(0 if equal_weights else K - 1, K)),
     )
 
 

@@ -69,7 +69,7 @@ def _m_steps(family, stats: GaussianStatistics, params):
     R, K = params.weights.shape
     if family.independent:
         joined = family.m_step(stats)
-        if (joined.weights == 0).any() or family.better_anchors(stats, joined) is not None:
+        if family.lost(stats).any() or family.better_anchors(stats, joined) is not None:
             return None
         weights = joined.weights.reshape(R, K)
         split = {
@@ -85,8 +85,7 @@ def _m_steps(family, stats: GaussianStatistics, params):
             anchors=stats.anchors[own],
         )  # fmt: skip
         found.append(family.m_step(one, _picked(params, r)))
-        lost = (found[-1].weights == 0).any()
-        if lost or family.better_anchors(one, found[-1]) is not None:
+        if family.lost(one).any() or family.better_anchors(one, found[-1]) is not None:
             return None
     arrays = ("weights", "means", "covariances", "precisions_cholesky")
     return type(found[0])(*(np.stack([getattr(one, name) for one in found]) for name in arrays))

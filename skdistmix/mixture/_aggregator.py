@@ -286,7 +286,7 @@ class MixtureOfExpertsAggregator(GatedMixture):
             check_sites(sites, shards.sizes, names, self.small_shards)
             family = (
                 self._template()
-                .set_params(n_components=self.n_components)
+                .set_params(n_components=self.n_components, weights="free")
                 ._family(self.n_features_in_)
             )
             kept, rejected = trusted_sites(family, sites, self.robust, self.radius_exponent)
@@ -381,7 +381,8 @@ class MixtureOfExpertsAggregator(GatedMixture):
         self.shard_weights_[kept] = shares
         self.n_samples_seen_ = float(sum(sites[s].weight for s in kept))
         self.mixture_ = restored(
-            self._template(), params, converged_=self.converged_, n_iter_=self.refine,
+            self._template().set_params(weights="free"), params,  # its own follow from the shards'
+            converged_=self.converged_, n_iter_=self.refine,
             n_samples_seen_=self.n_samples_seen_, **self._names(),
         )  # fmt: skip
         for name in SHOWN:

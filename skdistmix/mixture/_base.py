@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from .._arrays import namespace_of
 from .._compute import Workers, value_names
 from .._em import Score, score_pass
 from .._row_values import row_values
@@ -169,7 +170,14 @@ class BaseMixture(DensityMixin, BaseEstimator):
         -------
         X : ndarray of shape (n_samples, n_features)
         y : ndarray of shape (n_samples,)
-            The component of each row; rows are in the order of components.
+            The component of each row; rows are in the order of components. Noise comes last, with
+            -1: drawn evenly from the box that held all rows in `fit`.
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is below 1, or noise has a volume but no known place, because `noise`
+            was a number.
         """
         check_is_fitted(self)
         if n_samples < 1:
@@ -179,24 +187,32 @@ class BaseMixture(DensityMixin, BaseEstimator):
             )
         family, params = self._family_and_params()
         rng = check_random_state(self.random_state)
-        counts = rng.multinomial(n_samples, params.weights / params.weights.sum())
+        counts = rng.multinomial(n_samples, family.probabilities(params))
         X = family.sample(params, counts, rng)
         if not family.is_trusted:
             check_sample(family, X, n_samples)
-        return X, np.repeat(np.arange(len(counts)), counts)
+        labels = np.repeat(np.arange(len(counts)), counts)
+        if self._has_noise:
+            labels = _with_noise_named(labels, len(counts) - 1)
+        return X, labels
+
+    #: Whether the last of what probabilities are given for is noise, whose label is -1.
+    _has_noise = False
 
     def _rows(self, X, method: str):
         """What a method gives for all rows, in the form that X came in."""
         check_is_fitted(self)
         names = tuple(getattr(self, "feature_names_in_", ())) or None
         kernel, n_components = self._kernel()
-        function = RowValues(kernel, method, self.n_features_in_, n_components, names)
+        function = RowValues(
+            kernel, method, self.n_features_in_, n_components, names, self._has_noise
+        )
         return row_values(self, X, function, self.n_jobs)
 
     def _kernel(self) -> tuple:
         """The kernel whose log-joint matrix gives all values of rows, and its number of rows."""
         family, params = self._family_and_params()
-        return family.kernel(params), len(params.weights)
+        return family.kernel(params), len(family.probabilities(params))
 
     def _score(self, X, sample_weight) -> Score:
         check_is_fitted(self)
@@ -224,6 +240,7 @@ class RowValues:
     n_features: int
     n_components: int
     columns: tuple | None = None  # names seen in fit
+    has_noise: bool = False  # as the last component
 
     check = True  # for missing values
 
@@ -235,7 +252,10 @@ class RowValues:
             )
         log_joint = self.kernel.log_joint(block.X)
         values = VALUES if isinstance(log_joint, np.ndarray) else ARRAY_VALUES
-        return values[self.method](log_joint)
+        found = values[self.method](log_joint)
+        if self.has_noise and self.method == "predict":
+            found = _with_noise_named(found, self.n_components - 1)
+        return found
 
     @property
     def block_rows(self) -> int:
@@ -251,6 +271,12 @@ class RowValues:
     def empty(self) -> np.ndarray:
         """The values of no rows."""
         return VALUES[self.method](np.empty((self.n_components, 0)))
+
+
+def _with_noise_named(labels, last: int):
+    """Labels with -1 in place of that of the last component."""
+    where = np.where if isinstance(labels, np.ndarray) else namespace_of(labels).where
+    return where(labels == last, -1, labels)
 
 
 def _labels(log_joint):

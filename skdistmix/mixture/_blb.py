@@ -350,7 +350,9 @@ class BLBMixture(BaseMixture):
     def _template(self):
         """The estimator of the fit to all rows."""
         if self.estimator is not None:
-            return clone(self.estimator)
+            estimator = clone(self.estimator)
+            estimator._refuse_noise("BLBMixture", "give an estimator with noise=None")
+            return estimator
         return DistributedGMM(max_iter=1000, acceleration="squarem")
 
     def _set_point(self, model):

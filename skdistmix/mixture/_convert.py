@@ -35,7 +35,8 @@ class SklearnConversion:
         carried over where they mean the same there; `tol` and `init_params` are scikit-learn's
         defaults where it does not know the value. Types that it does not know become the nearest
         that it has, with equal covariances but more parameters, for its BIC and further fits: VEE,
-        EVE, VVE, EEV, VEV and EVV "full", EEI, VEI and EVI "diag", EII "spherical".
+        EVE, VVE, EEV, VEV and EVV "full", EEI, VEI and EVI "diag", EII "spherical". It has no
+        equal weights either, and counts them as free.
 
         Returns
         -------
@@ -113,6 +114,7 @@ def to_sklearn(estimator) -> GaussianMixture:
         msg=f"This {name} is not fitted yet, so there are no parameters to hand over: call fit "
         "before to_sklearn.",
     )
+    estimator._refuse_noise("to_sklearn", "scikit-learn's mixtures have none")
     model = GaussianMixture()
     values = _shared_parameters(estimator, model)
     if values["tol"] == "likelihood":

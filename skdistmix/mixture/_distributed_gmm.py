@@ -51,6 +51,14 @@ class DistributedGMM(SklearnConversion, GaussianModel, DistributedMixture):
         ====================  ======  ======  ===========  =========================
 
         For one column also "E" (equal variance) and "V".
+    weights : {"free", "equal"}, default="free"
+        Whether weights are estimated, or all one over the number of components.
+    noise : "auto" or float, optional
+        A component more, of constant density, for rows that belong to no cluster (Banfield and
+        Raftery 1993). The density is one over the volume in which noise may lie: a number, or for
+        "auto" that of the smaller of two boxes that hold all rows, along the columns or along
+        principal axes (as R's mclust has it). The label of noise is -1, its probability the last
+        column of `predict_proba`. With equal weights, its own stays free.
     tol : float or "likelihood", default=1e-3
         EM stops when the mean objective of the rows changes by less. With "likelihood" it stops
         when the estimated TOTAL log-likelihood still to gain stays below 0.03, as criteria such as
@@ -74,7 +82,8 @@ class DistributedGMM(SklearnConversion, GaussianModel, DistributedMixture):
         look for centres in all rows, or in a random sample of about 100,000 (at least 1,000 a
         component) where there are more than twice as many. "random": random responsibilities. Or
         known labels of shape (n_samples,) or responsibilities of shape (n_samples, n_components),
-        as one array or one array a shard.
+        as one array or one array a shard; with noise labels may be -1, and responsibilities have
+        a column more.
     subsample : "auto", int or None, default="auto"
         Rows of a random sample that EM runs on before it runs on all rows, so that few iterations
         are left there. On the sample, four starts are tried for each of `n_init`, and the best
@@ -105,7 +114,7 @@ class DistributedGMM(SklearnConversion, GaussianModel, DistributedMixture):
         Of `partial_fit`: report the parameters of the mean of the running statistics (Polyak and
         Juditsky 1992). A number: of those from this call on.
     weights_init : array-like of shape (n_components,), optional
-        Starting weights.
+        Starting weights; with noise, what they sum to less than 1 is its own.
     means_init : array-like of shape (n_components, n_features), optional
         Starting means. What else is not given is computed from the rows nearest to each.
     precisions_init : array-like, optional
@@ -136,6 +145,9 @@ class DistributedGMM(SklearnConversion, GaussianModel, DistributedMixture):
     Attributes
     ----------
     weights_ : ndarray of shape (n_components,)
+        With noise they sum to one less `noise_weight_`.
+    noise_weight_, noise_volume_ : float
+        Of noise, if there is any; two of `n_parameters_`, as in mclust.
     means_ : ndarray of shape (n_components, n_features)
     covariances_, precisions_, precisions_cholesky_ : ndarray
         (n_features, n_features) if tied, (n_components,) if spherical or EII, (n_components,
@@ -222,6 +234,8 @@ class DistributedGMM(SklearnConversion, GaussianModel, DistributedMixture):
     _parameter_constraints: dict = {
         **OF_ANY_FAMILY,
         "covariance_type": [str],  # `_validate_params` looks it up
+        "weights": [StrOptions({"free", "equal"})],
+        "noise": [StrOptions({"auto"}), Interval(Real, 0.0, None, closed="neither"), None],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
         "covariance_penalty": [
             StrOptions({"auto"}),
@@ -239,6 +253,8 @@ class DistributedGMM(SklearnConversion, GaussianModel, DistributedMixture):
         n_components=1,
         *,
         covariance_type="full",
+        weights="free",
+        noise=None,
         tol=1e-3,
         reg_covar=1e-6,
         max_iter=100,
@@ -263,6 +279,8 @@ class DistributedGMM(SklearnConversion, GaussianModel, DistributedMixture):
     ):
         self.n_components = n_components
         self.covariance_type = covariance_type
+        self.weights = weights
+        self.noise = noise
         self.tol = tol
         self.reg_covar = reg_covar
         self.max_iter = max_iter

@@ -14,7 +14,6 @@ from .._compute import Workers
 from .._em import EMRun, em_together, first_pass
 from .._validation import validated_shards
 from ..families._base import TooFewRowsError
-from ..families._checks import check_prepared
 from ._errors import StandardErrors
 from ._family_model import FamilyModel
 from ._progress import Progress
@@ -299,7 +298,7 @@ class DistributedMixture(StandardErrors, StepwiseEM, FitResults, FamilyModel):
         warm = None
         if self.warm_start and hasattr(self, "weights_"):
             self._check_previous(family, shards.n_features, "warm_start=True")
-            warm = self._fitted_params()
+            warm = family.adopted(self._fitted_params())
         start = self._start(family, shards)
         rng = check_random_state(self.random_state)
         progress = Progress(self.verbose, self.verbose_interval)
@@ -307,7 +306,7 @@ class DistributedMixture(StandardErrors, StepwiseEM, FitResults, FamilyModel):
             map_reduce = workers.map_reduce
             moments = first_pass(map_reduce, shards, family.full_scatter, self.n_components)
             self._check_moments(family, moments, shards, stacklevel=0 if quiet else 5)
-            family = check_prepared(family, moments)
+            family = self._prepared(map_reduce, shards, family, moments)
             if warm is not None:
                 starts = [warm]
             else:
@@ -331,21 +330,3 @@ class DistributedMixture(StandardErrors, StepwiseEM, FitResults, FamilyModel):
             fits = em_together(map_reduce, shards, runs, give_up=True)
         self._store(family, runs, fits, progress)
         self._weighted_fit = any(shard.weight is not None for shard in shards)
-
-    def fit_predict(self, X, y=None, sample_weight=None):
-        """Fit, then give the most probable component of each row.
-
-        Parameters
-        ----------
-        X : array-like, DataFrame, zarr array, list, path, glob, Dask collection or Shards
-            As for `fit`.
-        y : ignored
-        sample_weight : array-like of shape (n_samples,) or list of arrays, optional
-            As for `fit`.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), or one array a shard
-            As `predict`.
-        """
-        return self.fit(X, sample_weight=sample_weight).predict(X)

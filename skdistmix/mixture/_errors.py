@@ -65,11 +65,11 @@ class StandardErrors:
             weights, means, covariances : ndarray
                 Standard errors, shaped like `weights_`, `means_` and `covariances_`. That the
                 weights sum to one is taken into account: the only weight of one component has the
-                error 0.
+                error 0, as have weights that are held equal.
             names : list of str, of length p
-                The free parameters, such as ``"means[0, 1]"``: all weights but the last, the
-                means, and the entries of the covariances, of matrices those on and above the
-                diagonal; row by row each. p is `n_parameters_`.
+                The free parameters, such as ``"means[0, 1]"``: all weights but the last (none if
+                they are held equal), the means, and the entries of the covariances, of matrices
+                those on and above the diagonal; row by row each. p is `n_parameters_`.
             estimates : ndarray of shape (p,)
                 Their values.
             covariance_matrix : ndarray of shape (p, p)
@@ -186,8 +186,7 @@ class StandardErrors:
 def _errors(information, params, sandwich: bool) -> Bunch:
     covariance = information.covariance(sandwich)
     sizes = np.sqrt(np.diag(covariance))
-    # What is free: the last weight is one less the others.
-    free = np.delete(np.arange(len(sizes)), len(params.weights) - 1)
+    free = information.free
     return Bunch(
         **information.arrays_of(sizes, like=params),
         names=np.array(information.names)[free].tolist(),

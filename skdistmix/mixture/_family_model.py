@@ -7,7 +7,7 @@ import warnings
 from .._validation import described
 from ..families import GAUSSIAN_FAMILIES, DegenerateComponentError, Family, GaussianFamily
 from ..families._base import TooFewRowsError
-from ..families._checks import check_names, check_prior
+from ..families._checks import check_names, check_prepared, check_prior
 from ._base import BaseMixture
 from ._start import Start
 
@@ -74,6 +74,13 @@ class FamilyModel(BaseMixture):
                 "leave it None; rows on other devices are then brought to the host in blocks."
             )
         return shards.on_host()
+
+    def _prepared(self, map_reduce, shards, family, moments) -> Family:
+        """The family that knows the summary of the first pass."""
+        return check_prepared(family, moments)
+
+    def _refuse_noise(self, what: str, remedy: str) -> None:
+        """An error if there is noise, asked for or fitted, where that is not supported."""
 
     def _start(self, family, shards) -> Start:
         return Start.of_any_family(self, family, shards)

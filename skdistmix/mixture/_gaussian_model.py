@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from ..families import GaussianFamily, GaussianParams, gaussian_family
+import numpy as np
+
+from .._noise import prepared
+from ..families import (
+    GaussianFamily,
+    GaussianParams,
+    NoiseFamily,
+    NoiseParams,
+    gaussian_family,
+)
 from ._family_model import FamilyModel
 from ._start import Start
 
@@ -19,31 +28,67 @@ class GaussianModel(FamilyModel):
     def _spec(self):
         return GaussianFamily(
             self.covariance_type,
+            weights=self.weights,
             reg_covar=self.reg_covar,
             covariance_penalty=self.covariance_penalty,
             prior=self.prior,
         )
 
+    def _family(self, n_features: int):
+        family = super()._family(n_features)
+        if self.noise is None:
+            return family
+        if isinstance(self.noise, (bool, np.bool_)):  # a number, as Python has it
+            raise ValueError(
+                f"noise={self.noise} is neither 'auto' nor a volume: noise='auto' takes that of a "
+                "box that holds all rows, noise=None fits without."
+            )
+        return NoiseFamily(family, None if self.noise == "auto" else float(np.log(self.noise)))
+
+    def _prepared(self, map_reduce, shards, family, moments):
+        return prepared(map_reduce, shards.on_host(), family, moments)
+
     def _start(self, family, shards):
         return Start.checked(self, family, shards)
 
+    def _refuse_noise(self, what: str, remedy: str):
+        if self.noise is not None or self._has_noise:
+            given = "" if self.noise is None else f" (noise={self.noise!r})"
+            raise ValueError(f"{what} does not support the noise component{given}: {remedy}.")
+
     def _family_and_params(self):
         params = self._fitted_params()
-        family = gaussian_family(self.covariance_type_)(len(params.weights))
+        kind, equal = gaussian_family(self.covariance_type_), getattr(self, "_equal_weights", False)
+        family = kind(len(params.weights), equal_weights=equal)
+        if self._has_noise:
+            family = NoiseFamily(family, float(np.log(self.noise_volume_)), self._noise_box)
         return family.prepare(family.implied_moments(params)), params
 
     def _fitted_params(self):
-        return GaussianParams(
-            self.weights_, self.means_, self.covariances_, self.precisions_cholesky_
+        arrays = (self.weights_, self.means_, self.covariances_, self.precisions_cholesky_)
+        return (
+            NoiseParams(*arrays, self.noise_weight_) if self._has_noise else GaussianParams(*arrays)
         )
 
+    @property
+    def _has_noise(self) -> bool:
+        """Whether the fitted mixture has a noise component."""
+        return hasattr(self, "noise_weight_")
+
     def _set_params(self, family, params):
-        self.covariance_type_ = family.name  # parameters may be set to other values after fit
+        # Parameters may be set to other values after fit.
+        self.covariance_type_, self._equal_weights = family.name, family.equal_weights
         self.weights_, self.means_ = params.weights, params.means
         self.covariances_ = params.covariances
         self.precisions_cholesky_ = params.precisions_cholesky
         self.precisions_ = family.precisions(params)
         self.n_parameters_ = family.n_parameters()
+        if isinstance(family, NoiseFamily):
+            self.noise_weight_, self._noise_box = float(params.noise_weight), family.box
+            self.noise_volume_ = float(np.exp(family.log_volume))
+        else:
+            for name in ("noise_weight_", "noise_volume_", "_noise_box"):  # of an earlier fit
+                self.__dict__.pop(name, None)
 
     @property
     def volumes_(self):

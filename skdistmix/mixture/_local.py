@@ -42,6 +42,7 @@ def check_estimator(estimator, n_components: int, local_components) -> None:
             f"estimator has n_components={own}, but local models get n_components={n_components}: "
             f"say so by local_components={own}, or give estimator that number."
         )
+    estimator._refuse_noise("A local mixture", "give an estimator with noise=None")
     if estimator.device is not None:
         raise ValueError(
             f"estimator has device={estimator.device!r}, but local fits are made where the rows of "

@@ -173,6 +173,8 @@ def _as_ours(model, index: int, robust: bool):
         )
     if is_ours and not hasattr(model, "weights_"):
         raise NotFittedError(f"Model {index} is not fitted: call its fit first.")
+    if is_ours:
+        model._refuse_noise(f"reduce_mixtures (model {index})", "give models without it")
     try:
         if not is_ours:
             return from_sklearn(DistributedGMM, model)

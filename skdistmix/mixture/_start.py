@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from .._em import attempted
+from .._noise import cleaned
 from .._progressive import fitted_on_sample, sample_size
 from .._sampling import bounded_sample
 from .._seeding import (
@@ -22,7 +23,7 @@ from .._seeding import (
     random_rows,
 )
 from .._shards import split_rows
-from ..families import DegenerateComponentError, FamilyError, GaussianParams
+from ..families import DegenerateComponentError, FamilyError, GaussianParams, NoiseFamily
 from ..families._checks import check_params
 from ._hierarchy import check_hierarchy, is_hierarchical, is_one_start, params_from_hierarchy
 
@@ -88,14 +89,19 @@ class Start:
             If a shape, a weight, a label or a precision is wrong.
         """
         K, d = estimator.n_components, shards.n_features
-        method = _method(estimator, shards)
+        has_noise = isinstance(family, NoiseFamily)
+        method = _method(estimator, shards, has_noise)
         weights, means, precisions = (
             None if value is None else np.array(value, dtype=np.float64)
             for value in (estimator.weights_init, estimator.means_init, estimator.precisions_init)
         )
         _check_shape("weights_init", weights, (K,))
-        if weights is not None and not (np.all(weights >= 0) and np.isclose(weights.sum(), 1.0)):
-            raise ValueError(f"weights_init must be at least 0 and sum to 1, got {weights}.")
+        _check_weights(weights, has_noise)
+        if weights is not None and family.equal_weights and not np.allclose(weights, weights[0]):
+            raise ValueError(
+                f"weights_init={weights} are not equal, but weights='equal' holds them so: leave "
+                "weights_init out, or set weights='free'."
+            )
         _check_shape("means_init", means, (K, d))
         shape = family.of_covariance(np.eye(d)).shape
         _check_shape("precisions_init", precisions, (K, *shape) if family.per_component else shape)
@@ -129,6 +135,7 @@ def several_starts(map_reduce, start: Start, shards, family, seed: int, number: 
     if CENTERS.get(start.method) is not kmeans_parallel:
         seeds = np.random.RandomState(seed).randint(2**31 - 1, size=number).tolist()
         return _starts(map_reduce, shards, family, start, seeds)
+    shards, family = cleaned(map_reduce, shards, family, seed)
     # The rounds over the rows are the same for all; the clusterings of their candidates differ.
     candidates, counts = kmeans_candidates(map_reduce, shards, family.n_components, seed)
     runs = cluster_candidates(
@@ -156,9 +163,12 @@ def starting_params(map_reduce, shards, family, start: Start, seed: int):
     K = family.n_components
     given = (start.weights, start.means, start.factors)
     if all(value is not None for value in given):
-        return GaussianParams(
-            start.weights, start.means, family.covariances_of_factors(start.factors), start.factors
+        covariances = family.covariances_of_factors(start.factors)
+        return family.adopted(
+            GaussianParams(start.weights, start.means, covariances, start.factors)
         )
+    if isinstance(start.method, str) and start.method != "random":
+        shards, family = cleaned(map_reduce, shards, family, seed)
     if not isinstance(start.method, str):
         params = params_from_responsibilities(map_reduce, shards, family, start.method)
     elif start.means is not None:
@@ -175,7 +185,7 @@ def starting_params(map_reduce, shards, family, start: Start, seed: int):
         centers = _made_distinct(centers, family.moments.distinct)
         params = params_from_centers(map_reduce, shards, family, centers)
     if start.weights is not None:
-        params = replace(params, weights=start.weights)
+        params = family.with_weights(params, start.weights)
     if start.means is not None:
         params = replace(params, means=start.means)
     if start.factors is not None:
@@ -199,12 +209,12 @@ def _made_distinct(centers: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return candidates[np.sort(first)[: len(rows)]]
 
 
-def _method(estimator, shards) -> str | GivenResponsibilities:
+def _method(estimator, shards, has_noise: bool = False) -> str | GivenResponsibilities:
     method, K = estimator.init_params, estimator.n_components
     check_hierarchy(method, K)
-    return (
-        method if isinstance(method, str) else GivenResponsibilities(_given(method, shards, K), K)
-    )
+    if isinstance(method, str):
+        return method
+    return GivenResponsibilities(*_given(method, shards, K, has_noise))
 
 
 def _check_given_params(family, params) -> None:
@@ -235,31 +245,51 @@ def _wrong_params(family, what: str, error) -> ValueError:
     )
 
 
-def _given(values, shards, n_components: int) -> np.ndarray:
-    """Labels or responsibilities of all rows as one checked array."""
+def _given(values, shards, n_components: int, has_noise: bool) -> tuple[np.ndarray, int]:
+    """Labels or responsibilities of all rows as one checked array, and their number.
+
+    With noise they are one more than components, unless responsibilities leave it out.
+    """
     parts = split_rows(values, shards, "init_params", ndim=(1, 2))
     values = np.concatenate(parts)
     if values.ndim == 1:
         labels = values.astype(np.int64)
-        if not np.array_equal(labels, values) or labels.min() < 0 or labels.max() >= n_components:
+        least = -1 if has_noise else 0
+        whole = np.array_equal(labels, values)
+        if not whole or labels.min() < least or labels.max() >= n_components:
+            first = "-1 (noise)" if has_noise else "0"
+            hint = (
+                "" if has_noise or values.min() != -1 else " Only with noise are there rows of -1."
+            )
             raise ValueError(
-                f"Labels in init_params must be whole numbers from 0 to {n_components - 1}, got "
-                f"values from {values.min():g} to {values.max():g}."
+                f"Labels in init_params must be whole numbers from {first} to {n_components - 1}, "
+                f"got values from {values.min():g} to {values.max():g}.{hint}"
             )
         missing = np.setdiff1d(np.arange(n_components), labels)
         if len(missing):
             raise ValueError(f"No row has the label(s) {missing[:5].tolist()} in init_params.")
-        return labels
-    if values.shape[1] != n_components:
+        return np.where(labels < 0, n_components, labels), n_components + has_noise
+    if values.shape[1] not in (n_components, n_components + has_noise):
+        more = f", or {n_components + 1} with that of noise as the last" if has_noise else ""
         raise ValueError(
             f"Responsibilities in init_params have shape {values.shape}: expected "
-            f"({shards.n_rows}, {n_components}), one column a component."
+            f"({shards.n_rows}, {n_components}), one column a component{more}."
         )
     if not np.all(values >= 0) or not np.allclose(values.sum(axis=1), 1.0):
         raise ValueError(
             "Responsibilities in init_params must be at least 0 and sum to 1 in each row."
         )
-    return values
+    return values, values.shape[1]
+
+
+def _check_weights(weights: np.ndarray | None, has_noise: bool) -> None:
+    if weights is None:
+        return
+    total = weights.sum()
+    if np.all(weights >= 0) and (np.isclose(total, 1.0) or (has_noise and 0 < total < 1)):
+        return
+    most = "at most 1, the rest being the weight of noise" if has_noise else "1"
+    raise ValueError(f"weights_init must be at least 0 and sum to {most}, got {weights}.")
 
 
 def _check_shape(name: str, value: np.ndarray | None, shape: tuple) -> None:

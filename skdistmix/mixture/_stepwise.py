@@ -82,6 +82,7 @@ class StepwiseEM:
         >>> np.sort(gmm.means_[:, 0]).round()
         array([-4.,  4.])
         """
+        self._refuse_noise("partial_fit", "its volume is that of all rows, so call fit")
         is_first = not hasattr(self, "weights_")
         shards = validated_shards(self, X, reset=is_first, n_shards=self.n_shards)
         shards = shards.with_weights(sample_weight)

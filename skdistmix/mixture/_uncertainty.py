@@ -58,7 +58,8 @@ class Uncertainty:
 
     def standard_errors(self) -> Bunch:
         """Standard deviations of parameters over resamples, averaged over subsets."""
-        return self._averaged(lambda draws, _: np.std(draws, axis=0, ddof=1))
+        # Of differences: those of a parameter that is held are zero, not only nearly so.
+        return self._averaged(lambda draws, own: np.std(draws - own, axis=0, ddof=1))
 
     def biases(self) -> Bunch:
         """Means of parameters over resamples less those of their subset, averaged over subsets."""

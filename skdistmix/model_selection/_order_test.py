@@ -251,6 +251,12 @@ def _checked(estimator, X, min_components: int, max_components: int):
             f"{', '.join(given)} of the estimator are for one number of components and one data "
             "set, and the test fits many: leave them out."
         )
+    estimator._refuse_noise("The test", "give an estimator with noise=None")
+    if estimator.weights == "equal":
+        raise ValueError(
+            "estimator has weights='equal', with which a mixture is no special case of one with a "
+            "component more, as the test needs: use weights='free'."
+        )
     if estimator.device is not None:
         raise ValueError(
             f"estimator has device={estimator.device!r}, but resamples are drawn and fitted by "
