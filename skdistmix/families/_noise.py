@@ -117,6 +117,11 @@ class NoiseFamily(GaussianContract, Family):
         return getattr(self.gaussian, name)
 
     @property
+    def moments(self):
+        """Summary of all rows, that the Gaussian family knows."""
+        return self.gaussian.moments
+
+    @property
     def full_scatter(self) -> bool:
         """Whether the first pass needs matrices of second moments, for the axes of the box."""
         return self.log_volume is None or self.gaussian.full_scatter
