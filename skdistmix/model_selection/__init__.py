@@ -3,5 +3,13 @@
 from ._full_data import FullData
 from ._order_test import bootstrap_likelihood_ratio
 from ._scorers import neg_aic, neg_bic, neg_icl
+from ._search import MixtureSearch
 
-__all__ = ["FullData", "bootstrap_likelihood_ratio", "neg_aic", "neg_bic", "neg_icl"]
+__all__ = [
+    "FullData",
+    "MixtureSearch",
+    "bootstrap_likelihood_ratio",
+    "neg_aic",
+    "neg_bic",
+    "neg_icl",
+]
