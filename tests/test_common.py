@@ -7,6 +7,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skdistmix import BLBMixture, DistributedGMM, MixtureOfExpertsAggregator
 from skdistmix.cluster import LandmarkSpectralClustering
+from skdistmix.model_selection import MixtureSearch
 from skdistmix.preprocessing import MarginalizedDenoisingAutoencoder, Shardwise
 
 
@@ -20,6 +21,10 @@ from skdistmix.preprocessing import MarginalizedDenoisingAutoencoder, Shardwise
         Shardwise(),
         MarginalizedDenoisingAutoencoder(),
         LandmarkSpectralClustering(),
+        MixtureSearch(
+            DistributedGMM(tol="likelihood", max_iter=2000, covariance_penalty="auto"),
+            {"n_components": [1, 2]},
+        ),
     ]
 )
 def test_scikit_learn_check(estimator, check):

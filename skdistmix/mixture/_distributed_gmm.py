@@ -397,7 +397,7 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
                 progress.reporter(f"Start {i}"),
                 usable_acceleration(family, self.acceleration),
                 watch,
-            )
+            )  # fmt: skip
             for i, params in enumerate(starts)
         ]
         fits = em_together(map_reduce, shards, runs, give_up=True)

@@ -18,6 +18,9 @@ __all__ = ["PENALTIES", "Contest", "NoContest"]
 
 WINDOW = 4  # passes whose gains are added up: those of single ones are uneven if accelerated
 CAUTION = 10.0  # times the extrapolated gain that a model is allowed
+# Passes in which a model may also gain what one component costs: early in EM gains often shrink
+# for a while before a component finds its place.
+PATIENCE = 40
 # On a sample of m rows, mean log-likelihoods of two models whose difference is D have a difference
 # with a variance of about 2 D / m: it is beyond chance when m D is well above 2 z^2, here z = 5.
 CHANCE = 50.0
@@ -168,6 +171,9 @@ class Contest:
         if not trace.is_sound:
             return np.inf if trace.run.values else -np.inf
         gain = CAUTION * trace.total * trace.still_to_gain()
+        if len(trace.run.values) < PATIENCE:
+            penalty = PENALTIES[self.criterion](trace.n_parameters, trace.total)
+            gain += penalty / trace.run.family.n_components
         if trace.on_sample:  # a model fits its sample better by half its parameters
             chance = CHANCE + trace.n_parameters + best_parameters
             gain += chance * trace.total / trace.weight

@@ -79,8 +79,7 @@ def checked_grid(estimator, param_grid) -> tuple[list[dict], list[dict]]:
     for name in names:
         if own[name] in NOT_IN_GRIDS:
             raise ValueError(
-                f"param_grid has {name!r}, which makes no other model; "
-                f"{NOT_IN_GRIDS[own[name]]}."
+                f"param_grid has {name!r}, which makes no other model; {NOT_IN_GRIDS[own[name]]}."
             )
     return cells, [{own[name]: value for name, value in cell.items()} for cell in cells]
 
@@ -92,19 +91,15 @@ def _refuse_earlier_steps(pipeline: Pipeline, names, prefix: str) -> None:
             continue
         if name.split("__")[0] in steps:
             raise ValueError(
-                f"param_grid has {name!r}, a parameter of a step before the mixture. Likelihoods of "
-                "rows that were transformed differently are not comparable, so one search keeps "
+                f"param_grid has {name!r}, of a step before the mixture. Likelihoods of rows that "
+                "were transformed differently are not comparable, so one search keeps "
                 "these steps as they are. Where they only shift, scale or turn the rows, "
                 "GridSearchCV with scoring=neg_bic and cv=FullData() puts that right; else make "
                 "one search for each setting and judge by what the clusters are for."
             )
-        near = get_close_matches(prefix + name, [prefix + n for n in _names(pipeline)], 1)
-        hint = f" Did you mean {near[0]!r}?" if near else f" Its names begin with {prefix!r}."
+        near = get_close_matches(name, pipeline.steps[-1][1].get_params(deep=True), 1)
+        hint = f" Did you mean {prefix + near[0]!r}?" if near else f" Names begin with {prefix!r}."
         raise ValueError(f"param_grid has {name!r}, which the Pipeline has not.{hint}")
-
-
-def _names(pipeline: Pipeline):
-    return pipeline.steps[-1][1].get_params(deep=True)
 
 
 def split_pipeline(estimator, X) -> tuple[list, object]:

@@ -61,7 +61,7 @@ def _ranks(criteria) -> np.ndarray:
 
 
 def criterion_table(results: dict):
-    """Parameters and results of the cells: a DataFrame if pandas is there, else a dict of arrays."""
+    """Parameters and results of cells: a DataFrame if pandas is there, else a dict of arrays."""
     table = {
         name.removeprefix("param_"): values.data
         for name, values in results.items()
