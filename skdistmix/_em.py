@@ -203,8 +203,8 @@ class EMRun:
         Whether steps are prolonged. A prolonged step that gains less than twice what EM's own step
         is sure to gain costs another pass: the better of the two is taken.
     watch : callable, optional
-        Called as ``watch(run, weight)`` after each pass, with the sum of row weights: true calls
-        the run off, which then ends as at `max_iter`.
+        Called as ``watch(run, point)`` after each pass, with the :class:`Point` that was looked at:
+        true calls the run off, which then ends as at `max_iter`.
 
     Attributes
     ----------
@@ -241,7 +241,7 @@ class EMRun:
         while here is not None:
             rule.add(here.objective, here.stats.weight, here.prolonged)
             params = yield from self._m_step(here)
-            called_off = self.watch is not None and self.watch(self, here.stats.weight)
+            called_off = self.watch is not None and self.watch(self, here)
             if rule.is_over or called_off or len(self.values) >= self.max_iter:
                 break
             here = yield from self._next(here, params, None if rule.wants_plain_steps else prolong)

@@ -5,6 +5,7 @@ import pickle
 import threading
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -180,37 +181,51 @@ class Run:
         self.n_parameters, self.n_components = lambda: n_parameters, n_components
 
 
+def contest_of(criterion, *runs, total=None):
+    """A contest of models with one run each, after a pass over rows of weight 1000."""
+    contest, point = Contest(criterion), SimpleNamespace(stats=SimpleNamespace(weight=1000.0))
+    for place, run in enumerate(runs):
+        point.params = f"of {place}"
+        watch = contest.add()
+        assert not (watch if total is None else watch.on_sample(total))(run, point)
+    return contest
+
+
+STEADY = -2.0 - 0.5 ** np.arange(2 * WINDOW + 12)
+
+
 def test_contest():
-    steady = -2.0 - 0.5 ** np.arange(2 * WINDOW + 4)
-    contest = Contest("aic", 3)
-    ahead, behind, young = Run(steady), Run(steady - 1), Run((steady - 9)[: 2 * WINDOW])
-    for place, run in enumerate((ahead, behind, young)):
-        assert not contest.watch(place)(run, 1000.0)
+    ahead, behind, young = Run(STEADY), Run(STEADY - 1), Run((STEADY - 9)[: 2 * WINDOW])
+    contest = contest_of("aic", ahead, behind, young)
     assert contest.resting([0, 1, 2], True) == {1}  # of a young run one cannot tell
     assert contest.resting([0, 1, 2], False) == set()
+    assert contest.leader() == (0, ahead, "of 0")
+    contest.end(1)
+    assert contest.is_ended(1)
+    assert contest.resting([1], True) == set()  # it is to end
+    assert contest_of("icl", ahead, behind).resting([0, 1], True) == set()
     crawling = Run(-2.5 + 0.01 * np.arange(2 * WINDOW + 4))
-    contest = Contest("aic", 2)
-    contest.watch(0)(ahead, 1000.0), contest.watch(1)(crawling, 1000.0)
-    assert contest.resting([0, 1], True) == set()  # gains do not shrink
+    assert contest_of("aic", ahead, crawling).resting([0, 1], True) == set()  # gains do not shrink
+    assert contest_of("bic", young).leader() is None
     # who soared and broke down is no measure any more
-    contest = Contest("bic", 2)
-    contest.watch(0)(ahead, 1000.0), contest.watch(1)(behind, 1000.0)
+    contest = contest_of("bic", ahead, behind)
     ahead.objectives = [*ahead.values, -np.inf]
     assert contest.resting([1], True) == set()
+    assert contest.leader()[0] == 1
     # the number of parameters counts
-    contest = Contest("bic", 2)
-    contest.watch(0)(Run(steady), 1000.0), contest.watch(1)(Run(steady, 30, 10), 1000.0)
+    contest = contest_of("bic", Run(STEADY), Run(STEADY, 30, 10))
     assert contest.resting([0, 1], True) == {1}
-    assert Trace(behind, 1.0, 1.0, False).still_to_gain() == pytest.approx(-3 - behind.values[-1])
+    trace = Trace(Run(STEADY[: 2 * WINDOW + 1]), 1.0, 1.0)
+    assert trace.still_to_gain() == pytest.approx(-2 - trace.run.values[-1])
 
 
-def test_a_sample_must_be_beyond_chance():
-    steady = -2.0 - 0.5 ** np.arange(2 * WINDOW + 4)
-    for lead, rests in ((0.01, False), (0.2, True)):
-        contest = Contest("bic", 2)
-        contest.watch(0).on_sample(1e6)(Run(steady + lead), 1000.0)
-        contest.watch(1).on_sample(1e6)(Run(steady), 1000.0)
-        assert contest.resting([0, 1], False) == ({1} if rests else set())
+@pytest.mark.parametrize("lead, rests", [(0.01, set()), (0.2, {1})])
+def test_a_sample_must_be_beyond_chance(lead, rests):
+    contest = contest_of("bic", Run(STEADY + lead), Run(STEADY), total=1e6)
+    assert contest.resting([0, 1], False) == rests
+    contest.end(1)
+    assert contest.is_ended(1)
+    assert contest.resting([1], True) == set()
 
 
 # ------------------------------------------------------------------ R's mclust
@@ -422,7 +437,7 @@ def test_columns_and_progress(blobs, capsys):
     search = MixtureSearch(GMM, {"n_components": [1, 2]}, verbose=2).fit(frame)
     assert search.feature_names_in_.tolist() == list("abc")
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == "Sweep 1: 2 of 2 models go on"
+    assert said[0] == "Sweep 1: 2 of 2 fits go on"
     assert all(line.startswith("Sweep") for line in said)
     MixtureSearch(GMM, {"n_components": [1, 2]}, verbose=1).fit(frame)
     assert capsys.readouterr().out.startswith("Sweep 10: ")
@@ -561,11 +576,17 @@ def test_unfinished_models_are_named(blobs):
 # ------------------------------------------------------------------ strands
 
 
-class Silent:
-    """A judge who lets all go on."""
+class Director:
+    """Begins some functions, lets all go on, and keeps what became of them."""
 
-    def __init__(self):
-        self.outcomes = {}
+    def __init__(self, functions, then=()):
+        self.pending, self.then, self.outcomes = list(functions), list(then), {}
+
+    def more(self, idle):
+        begun, self.pending = self.pending, []
+        if not begun and idle:
+            begun, self.then = self.then, []
+        return begun
 
     def resting(self, indices, all_rows):
         return set()
@@ -595,14 +616,15 @@ def test_strands_share_sweeps_and_wait_for_those_with_fewer_rows():
         map_reduce(rows, few)
         raise ValueError("out of luck")
 
-    judge, seen = Silent(), []
-    outcomes = run_strands(map_reduce, many, [quick, slow, broken], judge, seen.append)
-    assert outcomes[0].value == (10, 10)
+    director, seen = Director([quick, slow, broken], [quick]), []
+    outcomes = run_strands(map_reduce, many, director.more, director, seen.append)
+    assert outcomes[0].value == outcomes[3].value == (10, 10)
     assert outcomes[1].value == (9, 10)
     assert str(outcomes[2].error) == "out of luck"
-    assert judge.outcomes == dict(enumerate(outcomes))
-    assert sweeps == [(3, 8192, False)] * 3 + [(10, 16, True), (10, 16, False)]
-    assert seen == [[0, 1], [0]]
+    assert director.outcomes == dict(enumerate(outcomes))
+    alone = [(10, 16, False)]
+    assert sweeps == [(3, 8192, False)] * 3 + [(10, 16, True)] + alone + 2 * alone
+    assert seen == [[0, 1], [0], [3], [3]]
 
 
 def test_strands_end_when_a_sweep_breaks():
@@ -614,6 +636,7 @@ def test_strands_end_when_a_sweep_breaks():
     def fit(map_reduce):
         return map_reduce(len, shards)
 
+    director = Director([fit, fit])
     with pytest.raises(KeyboardInterrupt):
-        run_strands(map_reduce, shards, [fit, fit], Silent(), len)
+        run_strands(map_reduce, shards, director.more, director, len)
     assert threading.active_count() == before

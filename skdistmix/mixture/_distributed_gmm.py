@@ -388,16 +388,12 @@ class DistributedGMM(SklearnConversion, StandardErrors, StepwiseEM, FitResults, 
             starts = starts_of(
                 map_reduce, shards.on_host(), family, start, seeds, subsample, progress.say, watch
             )
+        rule, acceleration = (
+            (self.tol, self.max_iter),
+            usable_acceleration(family, self.acceleration),
+        )
         runs = [
-            EMRun(
-                family,
-                params,
-                self.tol,
-                self.max_iter,
-                progress.reporter(f"Start {i}"),
-                usable_acceleration(family, self.acceleration),
-                watch,
-            )  # fmt: skip
+            EMRun(family, params, *rule, progress.reporter(f"Start {i}"), acceleration, watch)
             for i, params in enumerate(starts)
         ]
         fits = em_together(map_reduce, shards, runs, give_up=True)

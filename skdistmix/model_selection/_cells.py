@@ -46,18 +46,13 @@ class Grid:
         self.fitted: list[Fitted | None] = [None] * len(cells)
         self.criteria = np.full(len(cells), np.nan)
         self.stopped, self.errors = [False] * len(cells), [""] * len(cells)
-        self._n_sweeps = 0
 
     def fit(self, map_reduce: Callable, fast: bool, verbose: int) -> None:
-        """Fit all cells, and if fast the neighbours of the best once more."""
-        self._round(map_reduce, {i: None for i in range(len(self.cells))}, fast, verbose)
-        best = None
-        for _ in self.cells if fast and not np.isnan(self.criteria).all() else ():
-            best, before = int(np.nanargmin(self.criteria)), best
-            starts = {} if best == before else self._starts_beside(best)
-            if not starts:
-                break
-            self._round(map_reduce, starts, fast, verbose)
+        """Fit all cells; if fast stop some, and start the neighbours of the best once more."""
+        known = isinstance(self.criterion, str)
+        contest = Contest(self.criterion) if fast and known else NoContest()
+        schedule = _Schedule(self, contest, fast, verbose)
+        run_strands(map_reduce, self.shards, schedule.more, schedule, schedule.say)
 
     def unsure(self, best: int) -> list[int]:
         """Cells that stopped too early for their place to be certain."""
@@ -74,31 +69,20 @@ class Grid:
                 found.append(i)
         return found
 
-    def _round(self, map_reduce, starts: dict, fast: bool, verbose: int) -> None:
-        """Fit cells, each from its own start (None) or one that is given, and keep the better."""
-        places = list(starts)
-        contest = NoContest()
-        if fast and isinstance(self.criterion, str):
-            known = self.criteria[~np.isnan(self.criteria)]
-            contest = Contest(self.criterion, len(places), min(known, default=np.inf))
-        functions = [
-            partial(self._fit_one, index, contest.watch(place), starts[index])
-            for place, index in enumerate(places)
-        ]
-        say = partial(self._say, verbose, len(places))
-        outcomes = run_strands(map_reduce, self.shards, functions, contest, say)
-        for place, (index, outcome) in enumerate(zip(places, outcomes)):
-            if outcome.error is not None:
-                if self.fitted[index] is None and not self.errors[index]:
-                    self.errors[index] = f"{type(outcome.error).__name__}: {outcome.error}"
-            elif self.fitted[index] is None or outcome.value.criterion < self.criteria[index]:
-                self.fitted[index] = outcome.value
-                self.criteria[index] = outcome.value.criterion
-                self.stopped[index] = contest.is_ended(place) and not outcome.value.model.converged_
-                self.errors[index] = ""
+    def keep(self, index: int, outcome, stopped: bool) -> None:
+        """Take note of a fit of a cell, if it is the first or the best."""
+        if outcome.error is not None:
+            if self.fitted[index] is None and not self.errors[index]:
+                self.errors[index] = f"{type(outcome.error).__name__}: {outcome.error}"
+        elif self.fitted[index] is None or outcome.value.criterion < self.criteria[index]:
+            self.fitted[index] = outcome.value
+            self.criteria[index] = outcome.value.criterion
+            self.stopped[index] = stopped and not outcome.value.model.converged_
+            self.errors[index] = ""
 
-    def _fit_one(self, index: int, watch, begin, map_reduce) -> Fitted:
-        model = self._model(index)
+    def fit_one(self, index: int, watch, begin, map_reduce) -> Fitted:
+        """Fit a cell, from its own start or from what `begin` gives."""
+        model = self.model(index)
         model._validate_params()
         model._fit_by(map_reduce, self.shards, quiet=True, watch=watch, begin=begin)
         known = isinstance(self.criterion, str)
@@ -107,25 +91,66 @@ class Grid:
             raise ValueError(f"the criterion is {value}, not a finite number")
         return Fitted(model, float(value))
 
-    def _model(self, index: int):
+    def model(self, index: int):
+        """The unfitted mixture of a cell."""
         model = clone(self.plain).set_params(**self.cells[index])
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.plain, name):
                 setattr(model, name, getattr(self.plain, name))
         return model
 
-    def _starts_beside(self, best: int) -> dict:
-        """Starts from the best model, by cell, for those with one component more or less."""
-        model = self.fitted[best].model
-        family, params = model._family_and_params()
+
+class _Schedule:
+    """When the fits of a grid begin, and what becomes of them; see ``run_strands``."""
+
+    def __init__(self, grid: Grid, contest, fast: bool, verbose: int):
+        self.grid, self.contest, self.fast, self.verbose = grid, contest, fast, verbose
+        self.cell_of: list[int] = []  # of each fit
+        self.tried: set[tuple[int, int]] = set()  # cells that started from which
+        self.n_sweeps = 0
+        self.resting, self.end = contest.resting, contest.end
+
+    def more(self, idle: bool) -> list[Callable]:
+        """The fits to begin: first one of each cell, later the neighbours of the best."""
+        if not self.cell_of:
+            return [self._begun(index, None) for index in range(len(self.grid.cells))]
+        origin = self._origin(idle) if self.fast else None
+        if origin is None:
+            return []
+        best, family, params = origin
         if not family.costs:  # components that do not stand alone cannot be split or merged
-            return {}
+            return []
+        model = self.grid.model(best)
+        beside = neighbours(self.grid.cells, best, self.grid.plain.n_components)
+        fresh = [i for i in beside if (i, best) not in self.tried]
+        self.tried.update((i, best) for i in fresh)
         seed = int(check_random_state(model.random_state).randint(np.iinfo(np.int32).max))
         start = NeighbourStart(family, params, seed)
-        beside = neighbours(self.cells, best, self.plain.n_components)
-        return {i: start for i in beside if starts_freely(self._model(i))}
+        return [self._begun(i, start) for i in fresh if starts_freely(self.grid.model(i))]
 
-    def _say(self, verbose: int, n_models: int, active: list[int]) -> None:
-        self._n_sweeps += 1
-        if verbose >= 2 or (verbose == 1 and self._n_sweeps % SWEEPS_A_LINE == 0):
-            print(f"Sweep {self._n_sweeps}: {len(active)} of {n_models} models go on")
+    def finish(self, fit: int, outcome) -> None:
+        """Take note of what became of a fit."""
+        self.contest.finish(fit, outcome)
+        if outcome is not None:
+            self.grid.keep(self.cell_of[fit], outcome, self.contest.is_ended(fit))
+
+    def say(self, active: list[int]) -> None:
+        """Print how many go on."""
+        self.n_sweeps += 1
+        every = 1 if self.verbose >= 2 else SWEEPS_A_LINE
+        if self.verbose and self.n_sweeps % every == 0:
+            print(f"Sweep {self.n_sweeps}: {len(active)} of {len(self.cell_of)} fits go on")
+
+    def _begun(self, index: int, begin) -> Callable:
+        self.cell_of.append(index)
+        return partial(self.grid.fit_one, index, self.contest.add(), begin)
+
+    def _origin(self, idle: bool) -> tuple | None:
+        """The best cell, the family and the parameters that its neighbours can start from."""
+        leader = self.contest.leader()
+        if leader is not None:
+            return self.cell_of[leader[0]], *leader[1:]
+        if not idle or np.isnan(self.grid.criteria).all():
+            return None
+        best = int(np.nanargmin(self.grid.criteria))
+        return best, *self.grid.fitted[best].model._family_and_params()

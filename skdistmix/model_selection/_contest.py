@@ -21,6 +21,7 @@ CAUTION = 10.0  # times the extrapolated gain that a model is allowed
 # Passes in which a model may also gain what one component costs: early in EM gains often shrink
 # for a while before a component finds its place.
 PATIENCE = 40
+MATURE = 15  # passes after which the best model is worth starting others from
 # On a sample of m rows, mean log-likelihoods of two models whose difference is D have a difference
 # with a variance of about 2 D / m: it is beyond chance when m D is well above 2 z^2, here z = 5.
 CHANCE = 50.0
@@ -36,8 +37,8 @@ PENALTIES = {
 class NoContest:
     """All models run to their end."""
 
-    def watch(self, index: int) -> None:
-        """Nobody watches EM."""
+    def add(self) -> None:
+        """Nobody watches EM of a model."""
         return None
 
     def resting(self, indices: list[int], all_rows: bool) -> set[int]:
@@ -53,6 +54,10 @@ class NoContest:
     def is_ended(self, index: int) -> bool:
         """Whether a model was called off: no."""
         return False
+
+    def leader(self) -> tuple | None:
+        """The best model that still runs: it is not known."""
+        return None
 
 
 @dataclass
@@ -74,7 +79,8 @@ class Trace:
     run: object
     weight: float
     total: float
-    on_sample: bool
+    on_sample: bool = False
+    params: object = None  # that the run is at
 
     @property
     def is_sound(self) -> bool:
@@ -104,18 +110,16 @@ class Contest:
     Parameters
     ----------
     criterion : {"bic", "icl", "aic"}
-    n_models : int
-    incumbent : float
-        The best criterion of models that were fitted before.
     """
 
-    def __init__(self, criterion: str, n_models: int, incumbent: float = np.inf):
-        self.criterion, self.incumbent = criterion, incumbent
-        self.entries = [Entry() for _ in range(n_models)]
+    def __init__(self, criterion: str):
+        self.criterion = criterion
+        self.entries: list[Entry] = []
 
-    def watch(self, index: int) -> Watch:
-        """What EM of a model calls after each pass."""
-        return Watch(self.entries[index])
+    def add(self) -> Watch:
+        """What EM of one more model calls after each pass."""
+        self.entries.append(Entry())
+        return Watch(self.entries[-1])
 
     def resting(self, indices: list[int], all_rows: bool) -> set[int]:
         """The models that are to wait, at their next sweep over all rows or over fewer."""
@@ -146,9 +150,28 @@ class Contest:
         """Whether a model was called off."""
         return self.entries[index].is_doomed
 
+    def leader(self) -> tuple | None:
+        """The index, family and parameters of the best model, if it still runs and is far enough.
+
+        None for criteria that are not known before the end.
+        """
+        if self.criterion == "icl":
+            return None
+        known = [
+            (self._now(trace), index, trace)
+            for index, entry in enumerate(self.entries)
+            for trace in entry.rows
+            if not entry.has_failed and trace.is_sound
+        ]
+        if not known:
+            return None
+        _, index, trace = min(known, key=lambda one: one[:2])
+        mature = self.entries[index].final is None and len(trace.run.values) >= MATURE
+        return (index, trace.run.family, trace.params) if mature else None
+
     def _best(self, all_rows: bool) -> tuple[float, int]:
         """The best criterion so far, and the number of parameters of its model."""
-        best, n_parameters = self.incumbent if all_rows else np.inf, 0
+        best, n_parameters = np.inf, 0
         for entry in self.entries:
             if entry.has_failed:
                 continue
@@ -186,21 +209,22 @@ class Watch:
     def __init__(self, entry: Entry):
         self._entry = entry
 
-    def __call__(self, run, weight: float) -> bool:
+    def __call__(self, run, point) -> bool:
         """After a pass over all rows."""
-        _note(self._entry.rows, Trace(run, weight, weight, False))
+        weight = point.stats.weight
+        _note(self._entry.rows, Trace(run, weight, weight, params=point.params))
         return self._entry.is_ended or self._entry.is_doomed
 
     def on_sample(self, total: float) -> Callable:
         """What to call after a pass over a sample of rows of a total weight."""
 
-        def after_pass(run, weight):
-            _note(self._entry.sample, Trace(run, weight, total, True))
+        def after_pass(run, point):
+            _note(self._entry.sample, Trace(run, point.stats.weight, total, on_sample=True))
             return self._entry.is_doomed
 
         return after_pass
 
 
 def _note(traces: list, trace: Trace) -> None:
-    if all(known.run is not trace.run for known in traces):
-        traces.append(trace)
+    """Put a trace in the place of an older one of the same run."""
+    traces[:] = [known for known in traces if known.run is not trace.run] + [trace]

@@ -43,7 +43,7 @@ class Request:
 
 
 def run_strands(
-    map_reduce: Callable, shards, functions: list[Callable], judge, on_sweep: Callable
+    map_reduce: Callable, shards, more: Callable, judge, on_sweep: Callable
 ) -> list[Outcome]:
     """Outcomes of functions of a ``map_reduce``, which share their sweeps.
 
@@ -53,9 +53,11 @@ def run_strands(
         See ``Workers``.
     shards : Shards
         All rows; the functions may ask for sweeps over others, such as samples.
-    functions : list of callable
-        Each is called with a ``map_reduce``. An exception ends one, not the others; an exception
-        in a sweep ends all, because it speaks of the rows.
+    more : callable
+        ``more(idle)`` gives a list of functions to begin, called first and before each sweep over
+        all rows; `idle` says that none is going on. Each is called with a ``map_reduce``. An
+        exception ends one, not the others; an exception in a sweep ends all, because it speaks of
+        the rows.
     judge : object
         ``resting(indices, all_rows)`` is the set of those that are to wait while others go on over
         the same rows; ``end(index)`` is called when no other does, before it goes on itself;
@@ -63,7 +65,7 @@ def run_strands(
     on_sweep : callable
         Called with the indices of those who share a sweep over all rows, before it.
     """
-    strands = [Strand(function) for function in functions]
+    strands: list[Strand] = []
     waiting: dict[int, Strand] = {}
 
     def go_on(index, answer=None):
@@ -76,10 +78,15 @@ def run_strands(
             judge.finish(index, strand.outcome)
 
     try:
-        for index in range(len(strands)):
-            go_on(index)
-        while waiting:
+        while True:
             rows = _next_rows(waiting, shards)
+            if rows is shards and (functions := more(not waiting)):
+                strands += map(Strand, functions)
+                for index in range(len(strands) - len(functions), len(strands)):
+                    go_on(index)
+                continue
+            if not waiting:
+                break
             here = [i for i, strand in waiting.items() if strand.request.shards is rows]
             active = sorted(set(here) - judge.resting(here, rows is shards))
             if not active:
@@ -100,7 +107,7 @@ def run_strands(
 def _next_rows(waiting: dict, shards):
     """The shards to sweep over: all rows last, else the fewest rows first."""
     wanted = [strand.request.shards for _, strand in sorted(waiting.items())]
-    return min(wanted, key=lambda rows: (rows is shards, rows.n_rows))
+    return min(wanted, key=lambda rows: (rows is shards, rows.n_rows), default=shards)
 
 
 def _swept(map_reduce, shards, requests: list[Request]) -> list:
