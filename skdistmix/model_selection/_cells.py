@@ -120,11 +120,14 @@ class _Schedule:
         best, family, params = origin
         if not family.costs:  # components that do not stand alone cannot be split or merged
             return []
-        model = self.grid.model(best)
         beside = neighbours(self.grid.cells, best, self.grid.plain.n_components)
         fresh = [i for i in beside if (i, best) not in self.tried]
+        if not fresh:
+            return []
         self.tried.update((i, best) for i in fresh)
-        seed = int(check_random_state(model.random_state).randint(np.iinfo(np.int32).max))
+        seed = int(
+            check_random_state(self.grid.model(best).random_state).randint(np.iinfo(np.int32).max)
+        )
         start = NeighbourStart(family, params, seed)
         return [self._begun(i, start) for i in fresh if starts_freely(self.grid.model(i))]
 

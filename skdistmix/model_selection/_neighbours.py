@@ -1,24 +1,28 @@
-"""Models with one component more or less than the best of a search start from it once more."""
+"""The neighbours of the best model of a search start from it once more."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from .._em import EMFit, EMRun, attempted, em_together, first_pass
 from .._sampling import bounded_sample
+from .._seeding import params_from_responsibilities
 from .._splits import merged_start, split_starts
 from ..families import DegenerateComponentError, Family
+from ..families._base import logsumexp0
 
 __all__ = ["NeighbourStart", "neighbours", "starts_freely"]
 
-RACE_ROWS = 20_000  # on which starts by splitting race
+RACE_ROWS = 10_000  # on which starts by splitting race
 RACE_ITER = 15
 KEPT = 2  # starts that go on over all rows
 
 
 def neighbours(cells: list[dict], index: int, default: int) -> list[int]:
-    """The cells that differ by one component from a cell, and in nothing else.
+    """The cells that differ from a cell by one component or in the covariance type only.
 
     `default` is the number of components of a cell that does not say it.
     """
@@ -33,7 +37,9 @@ def neighbours(cells: list[dict], index: int, default: int) -> list[int]:
     found = []
     for i, cell in enumerate(cells):
         names = (cell.keys() | cells[index].keys()) - {"n_components"}
-        if abs(size(cell) - size(cells[index])) == 1 and not any(map(is_other, names)):
+        others = {name for name in names if is_other(name)}
+        change = abs(size(cell) - size(cells[index]))
+        if (change, others) in ((1, set()), (0, {"covariance_type"})):
             found.append(i)
     return found
 
@@ -54,7 +60,7 @@ def starts_freely(model) -> bool:
 
 @dataclass(frozen=True)
 class NeighbourStart:
-    """Starts EM from a fitted mixture with one component more or less.
+    """Starts EM from a fitted mixture with one component more or less, or of another type.
 
     Attributes
     ----------
@@ -72,14 +78,17 @@ class NeighbourStart:
         """Parameters to start from, or the errors of starts that degenerate.
 
         Of the many ways to split a component those are taken that lead furthest in a few iterations
-        on some of the rows.
+        on some of the rows. These rows, shared out by the fitted mixture, start another type.
         """
         if family.n_components < self.family.n_components:
             return [merged_start(self.family, self.params, family)]
-        starts = split_starts(self.family, self.params, family, self.seed)
         rows = bounded_sample(map_reduce, shards, family.moments, RACE_ROWS, self.seed)
         moments = first_pass(map_reduce, rows, family.full_scatter, family.n_components)
         small = family.prepare(moments)
+        if family.n_components == self.family.n_components:
+            shares = Posterior(self.family.kernel_for_other_rows(self.params))
+            return [attempted(params_from_responsibilities, map_reduce, rows, small, shares)]
+        starts = split_starts(self.family, self.params, family, self.seed)
         runs = [EMRun(small, start, "likelihood", RACE_ITER) for start in starts]
         fits = attempted(em_together, map_reduce, rows, runs)
         if isinstance(fits, DegenerateComponentError):
@@ -87,3 +96,14 @@ class NeighbourStart:
         fits = [fit for fit in fits if isinstance(fit, EMFit)]
         fits.sort(key=lambda fit: fit.objectives[-1], reverse=True)
         return [fit.params for fit in fits[:KEPT]]
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Posterior probabilities of the rows of a block, shape (n_components, n_rows)."""
+
+    kernel: object
+
+    def __call__(self, block):
+        log_joint = self.kernel.log_joint(block.X)
+        return np.exp(log_joint - logsumexp0(log_joint))

@@ -55,10 +55,11 @@ class MixtureSearch(MetaEstimatorMixin, BaseEstimator):
         are what criteria are made of.
     strategy : {"fast", "exact"}, default="fast"
         "exact": every model is fitted as it would be alone. "fast": a heuristic with mostly the
-        same result, in less time. A model that cannot win any more, by what its last gains promise,
-        is stopped; and those with a component more or less than the best start from it once more,
-        by a component split or two merged, unless their start is given. Criteria that are functions
-        give no way to tell who cannot win, so then no model is stopped.
+        same result or a better one, in less time. A model that cannot win any more, by what its
+        last gains promise, is stopped; and those with a component more or less than the best, or
+        with as many and another covariance type, start from it once more, unless their start is
+        given. Criteria that are functions give no way to tell who cannot win, so then no model is
+        stopped.
     refit : bool, default=True
         Whether to keep the best fitted model as `best_estimator_`. Nothing is fitted again.
     n_jobs : int, optional
