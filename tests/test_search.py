@@ -160,6 +160,28 @@ def test_fast_leaves_a_poor_optimum_by_its_neighbour():
     assert few.best_score_ == exact.best_score_ < fast.best_score_ - 10
 
 
+def test_fast_finds_by_another_type_what_it_stopped_on_a_plateau(monkeypatch):
+    """k-means cuts the long column; "full" leaves that optimum soon, "EEI" after many passes."""
+    rng = np.random.default_rng(1)
+    X = np.concatenate([rng.normal(c, (1, 50), size=(n, 2)) for c, n in ((-4, 400), (4, 700))])
+    grid = {"n_components": [1, 2], "covariance_type": ["full", "EEI"]}
+    exact = MixtureSearch(GMM, grid, strategy="exact").fit(X)
+    fast = MixtureSearch(GMM, grid).fit(X)
+    assert fast.best_params_ == {"n_components": 2, "covariance_type": "EEI"}
+    assert fast.best_score_ > exact.best_score_ - 0.5
+    with monkeypatch.context() as patch:
+        patch.setattr("skdistmix.model_selection._cells.neighbours", lambda *args: [])
+        alone = MixtureSearch(GMM, grid).fit(X)
+    assert alone.best_score_ < fast.best_score_ - 10
+    starts = [np.zeros(1100, int), (X[:, 1] > 0).astype(int)]
+    given = [
+        {"n_components": [K + 1], "init_params": [start], "covariance_type": ["full", "EEI"]}
+        for K, start in enumerate(starts)
+    ]
+    left_alone = MixtureSearch(GMM, given).fit(X)  # starts that are given stay
+    assert left_alone.best_score_ == pytest.approx(alone.best_score_)
+
+
 def test_fast_stops_on_the_sample_who_is_far_behind():
     X = make_blobs(20_000, 3, 4, spread=1.5)[0]
     grid = {"n_components": [2, 3, 4], "covariance_type": ["full", "EII"]}
