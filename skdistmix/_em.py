@@ -215,6 +215,9 @@ class EMRun:
     acceleration : {"squarem", "anderson"} or None
         Whether steps are prolonged. A prolonged step that gains less than twice what EM's own step
         is sure to gain costs another pass: the better of the two is taken.
+    watch : callable, optional
+        Called as ``watch(run, point)`` after each pass, with the :class:`Point` that was looked at:
+        true calls the run off, which then ends as at `max_iter`.
 
     Attributes
     ----------
@@ -229,6 +232,7 @@ class EMRun:
     max_iter: int
     on_iteration: Callable | None = None
     acceleration: str | None = None
+    watch: Callable | None = None
     values: list = field(default_factory=list)
     objectives: list = field(default_factory=list)
 
@@ -250,7 +254,8 @@ class EMRun:
         while here is not None:
             rule.add(here.objective, here.stats.weight, here.prolonged)
             params = yield from self._m_step(here)
-            if rule.is_over or len(self.values) >= self.max_iter:
+            called_off = self.watch is not None and self.watch(self, here)
+            if rule.is_over or called_off or len(self.values) >= self.max_iter:
                 break
             here = yield from self._next(here, params, None if rule.wants_plain_steps else prolong)
         converged = here is not None and rule.is_over

@@ -45,7 +45,12 @@ def sample_size(subsample: str | int | None, moments: Moments, n_components: int
 
 
 def fitted_on_sample(
-    map_reduce: Callable, sample, family: Family, begin: Callable, seeds: list[int]
+    map_reduce: Callable,
+    sample,
+    family: Family,
+    begin: Callable,
+    seeds: list[int],
+    watch: Callable | None = None,
 ) -> list | None:
     """Parameters that EM reaches on a sample, or the error of a start that degenerates, a seed.
 
@@ -59,6 +64,8 @@ def fitted_on_sample(
         ``begin(sample, family, seed, number)`` gives parameters to start from, at most
         so many, or errors of starts that degenerated.
     seeds : list of int
+    watch : callable, optional
+        May call off EM on the sample, see :class:`~skdistmix._em.EMRun`.
 
     Returns
     -------
@@ -83,7 +90,7 @@ def fitted_on_sample(
         return starts[0]
 
     best = [attempted(winner, seed) for seed in seeds]
-    fits = attempted(_fits, map_reduce, sample, prepared, best, SAMPLE_ITER)
+    fits = attempted(_fits, map_reduce, sample, prepared, best, SAMPLE_ITER, watch)
     if isinstance(fits, DegenerateComponentError):
         return None
     return [fit.params if isinstance(fit, EMFit) else fit for fit in fits]
@@ -94,9 +101,9 @@ def _prepared(map_reduce, shards, family: Family) -> Family:
     return family.prepare(moments)
 
 
-def _fits(map_reduce, shards, family, starts, max_iter) -> list:
+def _fits(map_reduce, shards, family, starts, max_iter, watch=None) -> list:
     tol = NEGLIGIBLE_SHARE * family.n_parameters() / (2 * shards.n_rows)
-    runs = [EMRun(family, params, tol, max_iter) for params in starts]
+    runs = [EMRun(family, params, tol, max_iter, watch=watch) for params in starts]
     return em_together(map_reduce, shards, runs)
 
 

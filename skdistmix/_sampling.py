@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -80,6 +80,11 @@ class RowSample:
     X: np.ndarray
     weight: np.ndarray
 
+    @cached_property
+    def shards(self):
+        """The rows as shards: one object, so that those who have the same sample share sweeps."""
+        return cut_rows(self.X, 1).with_weights(self.weight)
+
     def __add__(self, other: RowSample) -> RowSample:
         return RowSample(
             np.concatenate([self.X, other.X]), np.concatenate([self.weight, other.weight])
@@ -98,7 +103,7 @@ def bounded_sample(map_reduce: Callable, shards, moments, size: int, seed: int):
     sample = map_reduce(partial(_sample, unit=unit, seed=seed), shards)
     if len(sample.X) == 0:
         return shards
-    return cut_rows(sample.X, 1).with_weights(sample.weight)
+    return sample.shards
 
 
 def _sample(blocks, unit, seed):

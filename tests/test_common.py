@@ -13,6 +13,7 @@ from skdistmix import (
 )
 from skdistmix.cluster import LandmarkSpectralClustering
 from skdistmix.families import GaussianFamily
+from skdistmix.model_selection import MixtureSearch
 from skdistmix.preprocessing import MarginalizedDenoisingAutoencoder, Shardwise
 
 
@@ -28,6 +29,10 @@ from skdistmix.preprocessing import MarginalizedDenoisingAutoencoder, Shardwise
         Shardwise(),
         MarginalizedDenoisingAutoencoder(),
         LandmarkSpectralClustering(),
+        MixtureSearch(
+            DistributedGMM(tol="likelihood", max_iter=2000, covariance_penalty="auto"),
+            {"n_components": [1, 2]},
+        ),
     ]
 )
 def test_scikit_learn_check(estimator, check):

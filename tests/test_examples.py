@@ -27,6 +27,12 @@ def test_choose_k(no_windows):
     assert found["candidates"][found["icl"].argmin()] == 4
 
 
+def test_choose_model(no_windows):
+    found = runpy.run_path(str(TOP / "examples" / "plot_choose_model.py"))
+    assert found["search"].best_params_ == {"n_components": 4, "covariance_type": "tied"}
+    assert found["stopped"].sum() >= 10
+
+
 def test_new_family(no_windows):
     found = runpy.run_path(str(TOP / "examples" / "plot_new_family.py"))
     assert found["gains"].min() > -1e-9

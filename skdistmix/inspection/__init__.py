@@ -1,5 +1,6 @@
 """Pictures of fitted models."""
 
+from ._criterion_display import CriterionDisplay
 from ._dynamics import AssignmentDynamics
 from ._embedding_display import EmbeddingDisplay
 from ._map_display import AssignmentMapDisplay
@@ -10,6 +11,7 @@ from ._uncertainty_display import UncertaintyDisplay
 __all__ = [
     "AssignmentDynamics",
     "AssignmentMapDisplay",
+    "CriterionDisplay",
     "EmbeddingDisplay",
     "ShardDisplay",
     "SlopeHeuristicDisplay",

@@ -288,6 +288,15 @@ class DistributedMixture(StandardErrors, StepwiseEM, FitResults, FamilyModel):
 
     def _fit_shards(self, shards, quiet=False):
         """`fit` to rows that were not read yet, without its last warning or, if quiet, any."""
+        with Workers(self.n_jobs) as workers:
+            self._fit_by(workers.map_reduce, shards, quiet)
+
+    def _fit_by(self, map_reduce, shards, quiet=False, watch=None, begin=None):
+        """`_fit_shards` by a given `map_reduce`, which a search shares among many fits.
+
+        `watch` may call EM off, see :class:`EMRun`. ``begin(map_reduce, shards, family)`` gives
+        the parameters to start from in place of the estimator's own.
+        """
         if shards.n_rows < self.n_components:
             raise TooFewRowsError(
                 "Expected n_samples >= n_components but got "
@@ -302,31 +311,33 @@ class DistributedMixture(StandardErrors, StepwiseEM, FitResults, FamilyModel):
         start = self._start(family, shards)
         rng = check_random_state(self.random_state)
         progress = Progress(self.verbose, self.verbose_interval)
-        with Workers(self.n_jobs) as workers:
-            map_reduce = workers.map_reduce
-            moments = first_pass(map_reduce, shards, family.full_scatter, self.n_components)
-            self._check_moments(family, moments, shards, stacklevel=0 if quiet else 5)
-            family = self._prepared(map_reduce, shards, family, moments)
-            if warm is not None:
-                starts = [warm]
-            else:
-                seeds = [int(rng.randint(np.iinfo(np.int32).max)) for _ in range(self.n_init)]
-                subsample = self.subsample if self.max_iter >= FEW_ITERATIONS else None
-                starts = starts_of(
-                    map_reduce, shards.on_host(), family, start, seeds, subsample, progress.say
-                )
-            self._check_starts(family, starts)
-            runs = [
-                EMRun(
-                    family,
-                    params,
-                    self.tol,
-                    self.max_iter,
-                    progress.reporter(f"Start {i}"),
-                    usable_acceleration(family, self.acceleration),
-                )
-                for i, params in enumerate(starts)
-            ]
-            fits = em_together(map_reduce, shards, runs, give_up=True)
+        moments = first_pass(map_reduce, shards, family.full_scatter, self.n_components)
+        self._check_moments(family, moments, shards, stacklevel=0 if quiet else 6)
+        family = self._prepared(map_reduce, shards, family, moments)
+        if begin is not None:
+            starts = begin(map_reduce, shards.on_host(), family)
+        elif warm is not None:
+            starts = [warm]
+        else:
+            seeds = [int(rng.randint(np.iinfo(np.int32).max)) for _ in range(self.n_init)]
+            subsample = self.subsample if self.max_iter >= FEW_ITERATIONS else None
+            starts = starts_of(
+                map_reduce, shards.on_host(), family, start, seeds, subsample, progress.say, watch
+            )
+        self._check_starts(family, starts)
+        acceleration = usable_acceleration(family, self.acceleration)
+        runs = [
+            EMRun(
+                family,
+                params,
+                self.tol,
+                self.max_iter,
+                progress.reporter(f"Start {i}"),
+                acceleration,
+                watch,
+            )
+            for i, params in enumerate(starts)
+        ]
+        fits = em_together(map_reduce, shards, runs, give_up=True)
         self._store(family, runs, fits, progress)
         self._weighted_fit = any(shard.weight is not None for shard in shards)

@@ -109,10 +109,13 @@ class Start:
         return cls(method, weights, means, factors)
 
 
-def starts_of(map_reduce, shards, family, start: Start, seeds: list[int], subsample, say) -> list:
+def starts_of(
+    map_reduce, shards, family, start: Start, seeds: list[int], subsample, say, watch=None
+) -> list:
     """Parameters to start EM on all rows from, or the error of a start that degenerates, a seed.
 
-    Where it pays, and nothing of the start is given, they come from EM on a sample.
+    Where it pays, and nothing of the start is given, they come from EM on a sample, which
+    ``watch.on_sample(total)`` may call off; `total` is the weight of all rows.
     """
     if start.is_one or is_one_start(start.method, family.moments):
         seeds = seeds[:1]
@@ -122,7 +125,8 @@ def starts_of(map_reduce, shards, family, start: Start, seeds: list[int], subsam
         if sample is not shards:
             say(f"EM on a sample of {sample.n_rows} rows")
             begin = partial(several_starts, map_reduce, start)
-            found = fitted_on_sample(map_reduce, sample, family, begin, seeds)
+            on_sample = None if watch is None else watch.on_sample(family.moments.weight)
+            found = fitted_on_sample(map_reduce, sample, family, begin, seeds, on_sample)
             if found is not None:
                 return found
     return _starts(map_reduce, shards, family, start, seeds)

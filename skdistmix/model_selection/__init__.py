@@ -7,11 +7,13 @@ from ._merged import MergedComponents
 from ._merging import merge_components
 from ._order_test import bootstrap_likelihood_ratio
 from ._scorers import neg_aic, neg_bic, neg_icl
+from ._search import MixtureSearch
 from ._slope import SlopeHeuristic
 
 __all__ = [
     "FullData",
     "MergedComponents",
+    "MixtureSearch",
     "SlopeHeuristic",
     "aggregated_criterion",
     "bootstrap_likelihood_ratio",

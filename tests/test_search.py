@@ -1,0 +1,664 @@
+"""MixtureSearch: equal to separate fits, reads the rows together, and says what went wrong."""
+
+import json
+import pickle
+import threading
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import CutIn, make_blobs, start_of
+from sklearn.base import clone
+from sklearn.datasets import load_wine
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning, NotFittedError
+from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import GridSearchCV, ParameterGrid
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skdistmix import DistributedGMM, as_shards
+from skdistmix._compute import Workers
+from skdistmix.model_selection import FullData, MixtureSearch, neg_bic
+from skdistmix.model_selection._contest import WINDOW, Contest, Trace
+from skdistmix.model_selection._strands import run_strands
+from skdistmix.preprocessing import Shardwise
+
+ITERATIVE = {"VEI", "VEE", "VEV", "EVE", "VVE"}  # where ways may part
+R_VALUES = Path(__file__).parent / "r_values"
+GRID = {"n_components": [1, 2, 3, 4], "covariance_type": ["full", "tied", "EII"]}
+GMM = DistributedGMM(tol="likelihood", max_iter=3000, acceleration="squarem", random_state=0)
+
+
+def separate(estimator, grid, X, sample_weight=None):
+    """A fit of each cell alone."""
+    fits = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for cell in ParameterGrid(grid):
+            one = clone(estimator).set_params(**cell)
+            fits.append(one.fit(X, sample_weight=sample_weight))
+    return fits
+
+
+# ------------------------------------------------------------------ exact
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_init": 3, "init_params": "random"},
+        {"subsample": 500, "tol": 1e-4},
+        {"acceleration": "squarem", "covariance_penalty": "auto"},
+    ],
+)
+def test_exact_is_separate_fits(blobs, options):
+    X, _ = blobs
+    gmm = DistributedGMM(max_iter=200, random_state=3, **options)
+    fits = separate(gmm, GRID, X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        search = MixtureSearch(gmm, GRID, strategy="exact").fit(X)
+    results = search.cv_results_
+    for name in ("bic", "icl", "aic", "n_iter", "n_parameters", "converged"):
+        theirs = [getattr(one, f"{name}_") for one in fits]
+        np.testing.assert_allclose(results[name], theirs, rtol=1e-9, err_msg=name)
+    best = fits[search.best_index_]
+    for name in ("weights_", "means_", "covariances_", "objectives_"):
+        np.testing.assert_allclose(
+            getattr(search.best_estimator_, name), getattr(best, name), rtol=1e-9, atol=1e-9
+        )
+    assert not results["stopped"].any()
+    assert search.best_score_ == pytest.approx(-min(one.bic_ for one in fits), rel=1e-12)
+    assert search.best_estimator_.get_params() == best.get_params()
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """Sweeps over more rows than a sample has, counted as they are made."""
+    made = []
+    plain = Workers.map_reduce
+
+    def counted(self, function, shards, *args, **kwargs):
+        made.append(shards.n_rows)
+        return plain(self, function, shards, *args, **kwargs)
+
+    monkeypatch.setattr(Workers, "map_reduce", counted)
+    return made
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"init_params": "k-means++"}, {"subsample": 400}, {"init_params": "random", "n_init": 2}],
+)
+def test_exact_reads_the_rows_as_often_as_the_longest_fit(blobs, passes, options):
+    X, _ = blobs
+    gmm = DistributedGMM(random_state=0, tol=1e-3, **options)
+    alone = []
+    for cell in ParameterGrid(GRID):
+        passes.clear()
+        separate(gmm, [{name: [value] for name, value in cell.items()}], X)
+        alone.append(passes.count(len(X)))
+    passes.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        MixtureSearch(gmm, GRID, strategy="exact").fit(X)
+    assert passes.count(len(X)) == max(alone) < sum(alone) / 5
+
+
+# ------------------------------------------------------------------ fast
+
+
+def rows_of(name):
+    if name == "faithful":
+        return np.array(json.loads((R_VALUES / "faithful.json").read_text())["x"])
+    if name == "wine":
+        return load_wine().data[:, :5]
+    return make_blobs(3000, 2, 4)[0]
+
+
+@pytest.mark.parametrize("criterion", ["bic", "icl"])
+@pytest.mark.parametrize("name", ["blobs", "faithful", "wine"])
+def test_fast_finds_the_winner_of_exact(name, criterion):
+    X, grid = rows_of(name), {**GRID, "n_components": [1, 2, 3, 4, 5]}
+    gmm = clone(GMM).set_params(covariance_penalty="auto", n_init=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fast, exact = (
+            MixtureSearch(gmm, grid, criterion=criterion, strategy=strategy).fit(X)
+            for strategy in ("fast", "exact")
+        )
+    assert fast.best_params_ == exact.best_params_
+    assert fast.best_score_ > exact.best_score_ - 0.5
+    ended = ~fast.cv_results_["stopped"]
+    behind = fast.cv_results_["criterion"] - exact.cv_results_["criterion"]
+    assert behind[ended].max() < 0.5
+    if criterion == "bic":
+        assert 5 * ended.sum() < 4 * len(ended)
+        n_iter = [search.cv_results_["n_iter"].sum() for search in (fast, exact)]
+        assert n_iter[0] < 0.8 * n_iter[1]
+
+
+def test_fast_leaves_a_poor_optimum_by_its_neighbour():
+    """Of four groups two get one centre; K = 5 shows it, and two of its components are merged."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1200, 2)) + np.repeat([[0, 0], [40, 0], [0, 40], [6, 0]], 300, axis=0)
+    poor = {"init_params": "random_from_data", "random_state": 1}
+    grid = {"n_components": [3, 4, 5]}
+    gmm = clone(GMM).set_params(covariance_type="EII", **poor)
+    alone = [one.bic_ for one in separate(gmm, grid, X)]
+    fast = MixtureSearch(gmm, grid).fit(X)
+    assert fast.best_params_ == {"n_components": 4}
+    assert -fast.best_score_ < min(alone) - 10
+    gmm.set_params(max_iter=15, tol=0.01)  # too few iterations to look for other optima
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        few, exact = (
+            MixtureSearch(gmm, grid, strategy=strategy).fit(X) for strategy in ("fast", "exact")
+        )
+    assert few.best_score_ == exact.best_score_ < fast.best_score_ - 10
+
+
+def test_fast_finds_by_another_type_what_it_stopped_on_a_plateau(monkeypatch):
+    """k-means cuts the long column; "full" leaves that optimum soon, "EEI" after many passes."""
+    rng = np.random.default_rng(1)
+    X = np.concatenate([rng.normal(c, (1, 50), size=(n, 2)) for c, n in ((-4, 400), (4, 700))])
+    grid = {"n_components": [1, 2], "covariance_type": ["full", "EEI"]}
+    exact = MixtureSearch(GMM, grid, strategy="exact").fit(X)
+    fast = MixtureSearch(GMM, grid).fit(X)
+    assert fast.best_params_ == {"n_components": 2, "covariance_type": "EEI"}
+    assert fast.best_score_ > exact.best_score_ - 0.5
+    with monkeypatch.context() as patch:
+        patch.setattr("skdistmix.model_selection._cells.neighbours", lambda *args: [])
+        alone = MixtureSearch(GMM, grid).fit(X)
+    assert alone.best_score_ < fast.best_score_ - 10
+    starts = [np.zeros(1100, int), (X[:, 1] > 0).astype(int)]
+    given = [
+        {"n_components": [K + 1], "init_params": [start], "covariance_type": ["full", "EEI"]}
+        for K, start in enumerate(starts)
+    ]
+    left_alone = MixtureSearch(GMM, given).fit(X)  # starts that are given stay
+    assert left_alone.best_score_ == pytest.approx(alone.best_score_)
+
+
+def test_fast_stops_on_the_sample_who_is_far_behind():
+    X = make_blobs(20_000, 3, 4, spread=1.5)[0]
+    grid = {"n_components": [2, 3, 4], "covariance_type": ["full", "EII"]}
+    search = MixtureSearch(clone(GMM).set_params(subsample=4000), grid).fit(X)
+    assert search.best_params_ == {"n_components": 4, "covariance_type": "full"}
+    table = search.cv_results_
+    far = table["criterion"] > table["criterion"].min() + 20_000
+    assert far.sum() >= 3
+    assert table["stopped"][far].all()
+    assert (table["n_iter"][far] == 1).all()  # one step on all rows, and its likelihood
+
+
+class Run:
+    """A run of EM as a contest sees it."""
+
+    def __init__(self, values, n_parameters=1, n_components=1):
+        self.values = self.objectives = list(values)
+        self.family = self
+        self.n_parameters, self.n_components = lambda: n_parameters, n_components
+
+
+def contest_of(criterion, *runs, total=None):
+    """A contest of models with one run each, after a pass over rows of weight 1000."""
+    contest, point = Contest(criterion), SimpleNamespace(stats=SimpleNamespace(weight=1000.0))
+    for place, run in enumerate(runs):
+        point.params = f"of {place}"
+        watch = contest.add()
+        assert not (watch if total is None else watch.on_sample(total))(run, point)
+    return contest
+
+
+STEADY = -2.0 - 0.5 ** np.arange(2 * WINDOW + 12)
+
+
+def test_contest():
+    ahead, behind, young = Run(STEADY), Run(STEADY - 1), Run((STEADY - 9)[: 2 * WINDOW])
+    contest = contest_of("aic", ahead, behind, young)
+    assert contest.resting([0, 1, 2], True) == {1}  # of a young run one cannot tell
+    assert contest.resting([0, 1, 2], False) == set()
+    assert contest.leader() == (0, ahead, "of 0")
+    contest.end(1)
+    assert contest.is_ended(1)
+    assert contest.resting([1], True) == set()  # it is to end
+    assert contest_of("icl", ahead, behind).resting([0, 1], True) == set()
+    crawling = Run(-2.5 + 0.01 * np.arange(2 * WINDOW + 4))
+    assert contest_of("aic", ahead, crawling).resting([0, 1], True) == set()  # gains do not shrink
+    assert contest_of("bic", young).leader() is None
+    # who soared and broke down is no measure any more
+    contest = contest_of("bic", ahead, behind)
+    ahead.objectives = [*ahead.values, -np.inf]
+    assert contest.resting([1], True) == set()
+    assert contest.leader()[0] == 1
+    # the number of parameters counts
+    contest = contest_of("bic", Run(STEADY), Run(STEADY, 30, 10))
+    assert contest.resting([0, 1], True) == {1}
+    trace = Trace(Run(STEADY[: 2 * WINDOW + 1]), 1.0, 1.0)
+    assert trace.still_to_gain() == pytest.approx(-2 - trace.run.values[-1])
+
+
+@pytest.mark.parametrize("lead, rests", [(0.01, set()), (0.2, {1})])
+def test_a_sample_must_be_beyond_chance(lead, rests):
+    contest = contest_of("bic", Run(STEADY + lead), Run(STEADY), total=1e6)
+    assert contest.resting([0, 1], False) == rests
+    contest.end(1)
+    assert contest.is_ended(1)
+    assert contest.resting([1], True) == set()
+
+
+# ------------------------------------------------------------------ R's mclust
+
+
+@pytest.mark.parametrize("strategy", ["fast", pytest.param("exact", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["iris", "faithful"])
+def test_the_winner_of_mclust(name, strategy, iris):
+    """All models for 1 to 9 components, from the partitions that mclust starts from."""
+    file = {"iris": "parsimonious.json", "faithful": "faithful.json"}[name]
+    theirs = json.loads((R_VALUES / file).read_text())
+    X = iris if name == "iris" else np.array(theirs["x"])
+    labels = {int(K): np.array([int(c) for c in s]) for K, s in theirs["grid"]["labels"].items()}
+    labels[1], models = np.zeros(len(X), int), list(theirs["grid"]["bic"])
+    bic = {
+        (model, K + 1): value
+        for model, values in theirs["grid"]["bic"].items()
+        for K, value in enumerate(values)
+        if value is not None
+    }
+    grid = [
+        {"n_components": [K], "init_params": [labels[K]], "covariance_type": models}
+        for K in range(1, 10)
+    ]  # fmt: skip
+    gmm = DistributedGMM(reg_covar=0, tol="likelihood", max_iter=5000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FitFailedWarning)  # singular covariances, as in R
+        search = MixtureSearch(gmm, grid, strategy=strategy).fit(X)
+    best = max(bic, key=bic.get)
+    assert (search.best_params_["covariance_type"], search.best_params_["n_components"]) == best
+    assert search.best_score_ == pytest.approx(bic[best], abs=0.1)
+    results = search.cv_results_
+    for (model, K), value in bic.items():
+        cell = 14 * (K - 1) + models.index(model)
+        assert results["params"][cell]["n_components"] == K
+        if strategy == "exact" and not results["error"][cell] and model not in ITERATIVE:
+            assert results["mean_test_score"][cell] > value - 0.1  # mclust stops sooner
+    if strategy == "exact":
+        n_parameters = {"2": 10, "3": 15} if name == "faithful" else {"2": 23, "3": 36}
+        for K, total in theirs["vve"].items():
+            (cell,) = [
+                i
+                for i, cell in enumerate(results["params"])
+                if (cell["covariance_type"], cell["n_components"]) == ("VVE", int(K))
+            ]
+            assert results["log_likelihood"][cell] == pytest.approx(total, abs=0.05)
+            assert results["n_parameters"][cell] == n_parameters[K]
+
+
+# ------------------------------------------------------------------ what a search offers
+
+
+def test_layout(blobs):
+    X, _ = blobs
+    grid = [{"n_components": [1, 3]}, {"n_components": [3], "covariance_type": ["tied"]}]
+    search = MixtureSearch(GMM, grid).fit(X)
+    theirs = GridSearchCV(GMM, grid, scoring=neg_bic, cv=FullData()).fit(X)
+    assert search.best_params_ == theirs.best_params_
+    assert search.best_index_ == theirs.best_index_
+    assert search.best_score_ == pytest.approx(theirs.best_score_, rel=1e-9)
+    ours = search.cv_results_
+    assert ours["params"] == theirs.cv_results_["params"]
+    assert set(ours) & set(theirs.cv_results_) == {
+        "params", "mean_test_score", "rank_test_score", "param_n_components",
+        "param_covariance_type",
+    }  # fmt: skip
+    assert ours["param_covariance_type"].mask.tolist() == [True, True, False]
+    for name in ("mean_test_score", "rank_test_score"):
+        ended = ~ours["stopped"]
+        np.testing.assert_allclose(ours[name][ended], theirs.cv_results_[name][ended], rtol=1e-9)
+    again = pickle.loads(pickle.dumps(search))
+    np.testing.assert_array_equal(again.predict(X), search.best_estimator_.predict(X))
+    np.testing.assert_array_equal(again.predict_proba(X), search.best_estimator_.predict_proba(X))
+    np.testing.assert_array_equal(again.score_samples(X), search.best_estimator_.score_samples(X))
+    assert again.score(X) == pytest.approx(search.best_estimator_.lower_bound_, rel=1e-12)
+    assert again.n_features_in_ == 3
+
+
+def test_table(blobs, monkeypatch):
+    pandas = pytest.importorskip("pandas")
+    search = MixtureSearch(GMM, {"n_components": [1, 2, 200_000]})
+    with pytest.warns(FitFailedWarning):
+        search.fit(blobs[0])
+    table = search.criterion_table_
+    assert isinstance(table, pandas.DataFrame)
+    assert table["n_components"].tolist() == [1, 2, 200_000]
+    assert table["rank"].tolist() == [2, 1, 3]
+    assert table["criterion"].isna().tolist() == [False, False, True]
+    assert "fewer than n_components" in table["error"][2] or "n_samples >=" in table["error"][2]
+    np.testing.assert_array_equal(table["bic"], search.cv_results_["bic"])
+    monkeypatch.setitem(__import__("sys").modules, "pandas", None)
+    plain = search.criterion_table_
+    assert isinstance(plain, dict)
+    assert list(plain) == list(table)
+    np.testing.assert_array_equal(plain["bic"], table["bic"])
+
+
+def test_without_refit(blobs):
+    X, _ = blobs
+    search = MixtureSearch(GMM, {"n_components": [1, 2]}, refit=False)
+    with pytest.raises(NotFittedError):
+        search.predict(X)
+    search.fit(X)
+    assert search.best_params_ == {"n_components": 2}
+    assert not hasattr(search, "best_estimator_")
+    assert not hasattr(search, "n_features_in_")
+    with pytest.raises(AttributeError, match="refit=True"):
+        search.predict(X)
+
+
+def test_a_function_as_criterion(blobs):
+    X = blobs[0][:600]
+
+    def strict(gmm):
+        total = gmm.lower_bound_ * gmm.n_samples_seen_
+        return -2 * total + 300 * gmm.n_parameters_
+
+    bic = MixtureSearch(GMM, GRID, strategy="exact").fit(X)
+    same = MixtureSearch(GMM, GRID, criterion=lambda gmm: gmm.bic_).fit(X)
+    assert same.best_params_ == bic.best_params_
+    assert not same.cv_results_["stopped"].any()
+    chosen = MixtureSearch(GMM, GRID, criterion=strict).fit(X)
+    assert chosen.best_score_ == -strict(chosen.best_estimator_)
+    assert chosen.best_estimator_.n_parameters_ < bic.best_estimator_.n_parameters_
+    aic = MixtureSearch(GMM, GRID, criterion="aic").fit(X)
+    assert aic.best_score_ == -aic.best_estimator_.aic_
+
+
+def assert_same_search(a, b, rtol=1e-8):
+    assert a.best_params_ == b.best_params_
+    np.testing.assert_allclose(a.cv_results_["criterion"], b.cv_results_["criterion"], rtol=rtol)
+    np.testing.assert_allclose(a.best_estimator_.means_, b.best_estimator_.means_, rtol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["list", "paths", "memmap", "shards", *CutIn.ways[2:]])
+def test_forms_of_data(blobs, form, tmp_path):
+    X, _ = blobs
+    whole = MixtureSearch(GMM, GRID).fit(X)
+    parts = CutIn.cut(X, form) if form in CutIn.ways else np.array_split(X, 3)
+    if form in ("paths", "memmap"):
+        for i, part in enumerate(parts):
+            np.save(tmp_path / f"{i}.npy", part)
+        np.save(tmp_path / "whole", X)
+        parts = [str(tmp_path / f"{i}.npy") for i in range(3)]
+    data = np.load(tmp_path / "whole.npy", mmap_mode="r") if form == "memmap" else parts
+    search = MixtureSearch(GMM, GRID).fit(as_shards(parts) if form == "shards" else data)
+    assert_same_search(search, whole)
+
+
+def test_dask(blobs, somewhere):
+    da = pytest.importorskip("dask.array")
+    X, _ = blobs
+    grid = {"n_components": [2, 3], "covariance_type": ["full", "diag"]}
+    search = MixtureSearch(GMM, grid).fit(da.from_array(X, chunks=(1000, 3)))
+    assert_same_search(search, MixtureSearch(GMM, grid).fit(X))
+
+
+def test_weights_are_repeated_rows(blobs):
+    X = blobs[0][:1000]
+    weights = np.arange(1000) % 3
+    grid = [
+        {**{name: [value] for name, value in start_of(X, K, kind).items()},
+         "n_components": [K], "covariance_type": [kind]}
+        for K in (1, 2, 3) for kind in ("full", "EII")
+    ]  # fmt: skip
+    gmm = DistributedGMM(tol="likelihood", max_iter=3000)
+    weighted = MixtureSearch(gmm, grid, strategy="exact").fit(X, sample_weight=weights)
+    repeated = MixtureSearch(gmm, grid, strategy="exact").fit(np.repeat(X, weights, axis=0))
+    assert weighted.best_index_ == repeated.best_index_
+    for name in ("bic", "icl", "aic"):
+        ours, theirs = weighted.cv_results_[name], repeated.cv_results_[name]
+        np.testing.assert_allclose(ours, theirs, rtol=1e-8)
+    fast = MixtureSearch(gmm, grid).fit([X[:300], X[300:]], sample_weight=weights)
+    assert fast.best_score_ == pytest.approx(weighted.best_score_, abs=0.5)
+
+
+def test_workers_and_seeds():
+    X, _ = make_blobs(80_000, 4)
+    gmm = DistributedGMM(max_iter=4, tol=0, subsample=None)
+    grid = {"n_components": [1, 2, 3], "covariance_type": ["full", "diag"]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        one, two, other = (
+            MixtureSearch(gmm, grid, n_jobs=n_jobs, random_state=seed).fit(X)
+            for n_jobs, seed in ((1, 0), (2, 0), (1, 1))
+        )
+        alone = separate(gmm.set_params(random_state=0), grid, X)
+    assert one.cv_results_["criterion"].tobytes() == two.cv_results_["criterion"].tobytes()
+    assert one.cv_results_["bic"].tobytes() != other.cv_results_["bic"].tobytes()
+    best = one.best_index_
+    assert one.cv_results_["bic"][best] <= alone[best].bic_ + 1e-6
+    gmm = DistributedGMM(init_params="random", max_iter=1)
+    for search in (
+        MixtureSearch(gmm, {"covariance_type": ["full", "VVV"]}, strategy="exact"),
+        MixtureSearch(
+            gmm.set_params(random_state=np.random.RandomState(0), n_components=2),
+            {"covariance_type": ["full", "VVV"]},
+            strategy="exact",
+        ),
+    ):
+        with pytest.warns(ConvergenceWarning):
+            same = search.fit(X[:100]).cv_results_["bic"]
+        assert same[0] == same[1]  # one seed for all models
+
+
+def test_columns_and_progress(blobs, capsys):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(blobs[0], columns=list("abc"))
+    search = MixtureSearch(GMM, {"n_components": [1, 2]}, verbose=2).fit(frame)
+    assert search.feature_names_in_.tolist() == list("abc")
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "Sweep 1: 2 of 2 fits go on"
+    assert all(line.startswith("Sweep") for line in said)
+    MixtureSearch(GMM, {"n_components": [1, 2]}, verbose=1).fit(frame)
+    assert capsys.readouterr().out.startswith("Sweep 10: ")
+    assert search.best_estimator_.verbose == 0
+
+
+# ------------------------------------------------------------------ pipelines
+
+
+class CountingScaler(StandardScaler):
+    n_fits = 0
+
+    def fit(self, X, y=None, sample_weight=None):
+        type(self).n_fits += 1
+        return super().fit(X, y, sample_weight)
+
+
+def test_pipeline(blobs):
+    X = blobs[0][:900]
+    pipe = make_pipeline(CountingScaler(), GMM)
+    grid = {f"distributedgmm__{name}": values for name, values in GRID.items()}
+    search = MixtureSearch(pipe, grid).fit(X)
+    assert CountingScaler.n_fits == 1
+    plain = MixtureSearch(GMM, GRID).fit(StandardScaler().fit_transform(X))
+    assert search.best_score_ == pytest.approx(plain.best_score_, rel=1e-9)
+    assert search.best_params_ == {f"distributedgmm__{k}": v for k, v in plain.best_params_.items()}
+    assert search.best_estimator_[:-1].transform(X).std() == pytest.approx(1.0)
+    alone = clone(pipe).set_params(**search.best_params_).fit(X)
+    np.testing.assert_allclose(search.score_samples(X), alone.score_samples(X), rtol=1e-6)
+    shards = np.array_split(X, 3)
+    over_shards = MixtureSearch(make_pipeline(Shardwise(StandardScaler()), GMM), grid).fit(shards)
+    assert over_shards.best_score_ == pytest.approx(search.best_score_, rel=1e-9)
+    assert [len(labels) for labels in over_shards.predict(shards)] == [300] * 3
+    only = MixtureSearch(make_pipeline(GMM), grid).fit(X)
+    assert only.best_score_ == pytest.approx(MixtureSearch(GMM, GRID).fit(X).best_score_)
+
+
+@pytest.mark.parametrize(
+    "grid, message",
+    [
+        ({"standardscaler__with_mean": [True, False]}, "not comparable.*GridSearchCV"),
+        ({"standardscaler": ["passthrough"]}, "a step before the mixture"),
+        ({"n_components": [1, 2]}, "Did you mean 'distributedgmm__n_components'"),
+        ({"distributedgmm__n_component": [1]}, "Did you mean 'distributedgmm__n_components'"),
+        ({"zzz": [None]}, "begin with 'distributedgmm__'"),
+    ],
+)
+def test_pipelines_refuse(blobs, grid, message):
+    with pytest.raises(ValueError, match=message):
+        MixtureSearch(make_pipeline(StandardScaler(), GMM), grid).fit(blobs[0])
+
+
+# ------------------------------------------------------------------ bad input
+
+
+@pytest.mark.parametrize(
+    "grid, message",
+    [
+        ({"n_component": [1, 2]}, "Did you mean 'n_components'"),
+        ({"n_components": [1], "clusters": [3]}, "param_grid has 'clusters'"),
+        ({"device": ["cuda"]}, "makes no other model; all models share"),
+        ({"n_shards": [1, 2]}, "it changes no result"),
+        ({"average": [True]}, "belongs to partial_fit"),
+        ({}, "param_grid is empty"),
+        ([], "param_grid is empty"),
+        ({"n_components": []}, "empty"),
+    ],
+)
+def test_grids_are_checked_before_any_row_is_read(grid, message):
+    data = np.full((10, 2), np.nan)  # would be an error too
+    with pytest.raises(ValueError, match=message):
+        MixtureSearch(GMM, grid).fit(data)
+
+
+def test_models_that_fail(blobs):
+    X = blobs[0][:60]
+    grid = {"n_components": [1, 2, 100], "covariance_type": ["full", "circle"], "prior": [None]}
+    with pytest.warns(FitFailedWarning, match="4 of 6 models could not be fitted") as caught:
+        search = MixtureSearch(GMM, grid).fit(X)
+    assert sum(issubclass(w.category, FitFailedWarning) for w in caught) == 1
+    errors = search.cv_results_["error"]
+    for i, cell in enumerate(search.cv_results_["params"]):
+        if cell["covariance_type"] == "circle":
+            assert "'circle' is not known" in errors[i]
+        elif cell["n_components"] == 100:
+            assert "n_components = 100" in errors[i]
+        else:
+            assert errors[i] == ""
+            continue
+        assert np.isnan(search.cv_results_["mean_test_score"][i])
+        assert search.cv_results_["rank_test_score"][i] == 3
+    with pytest.raises(ValueError, match="None of the 3 models") as failure:
+        MixtureSearch(GMM, {"covariance_type": ["circle", "square", "circle"]}).fit(X)
+    assert "'circle' is not known" in str(failure.value)
+    assert "'square' is not known" in str(failure.value)
+    assert len(str(failure.value).splitlines()) == 3
+    with pytest.warns(FitFailedWarning, match="criterion is nan"):
+        MixtureSearch(
+            GMM, {"n_components": [1, 2]},
+            criterion=lambda gmm: np.nan if gmm.n_components == 2 else 0.0,
+        ).fit(X)  # fmt: skip
+
+
+def test_rows_that_cannot_be_used_end_the_search(blobs):
+    X = blobs[0].copy()
+    X[2000, 1] = np.nan
+    before = threading.active_count()
+    with pytest.raises(ValueError, match="NaN: shard 1"):
+        MixtureSearch(GMM, GRID).fit(np.array_split(X, 2))
+    assert threading.active_count() == before
+
+
+def test_estimators_it_cannot_fit(blobs):
+    for estimator in (GaussianMixture(), make_pipeline(GaussianMixture()), DistributedGMM):
+        with pytest.raises((TypeError, ValueError), match=r"MixtureSearch|estimator"):
+            MixtureSearch(estimator, {"n_components": [1]}).fit(blobs[0])
+    with pytest.raises(TypeError, match="last step of the Pipeline is a Pipeline"):
+        MixtureSearch(make_pipeline(make_pipeline(GMM)), {"n_components": [1]}).fit(blobs[0])
+
+    class NoCriterion(DistributedGMM):
+        icl = property()
+
+    with pytest.raises(TypeError, match="NoCriterion has no method icl"):
+        MixtureSearch(NoCriterion(), {"n_components": [1]}, criterion="icl").fit(blobs[0])
+    for options in ({"criterion": "BIC"}, {"strategy": "quick"}, {"refit": "bic"}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            MixtureSearch(GMM, {"n_components": [1]}, **options).fit(blobs[0])
+
+
+def test_unfinished_models_are_named(blobs):
+    gmm = DistributedGMM(max_iter=3, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="order of the models may be wrong"):
+        MixtureSearch(gmm, {"n_components": [2, 3]}).fit(blobs[0])
+
+
+# ------------------------------------------------------------------ strands
+
+
+class Director:
+    """Begins some functions, lets all go on, and keeps what became of them."""
+
+    def __init__(self, functions, then=()):
+        self.pending, self.then, self.outcomes = list(functions), list(then), {}
+
+    def more(self, idle):
+        begun, self.pending = self.pending, []
+        if not begun and idle:
+            begun, self.then = self.then, []
+        return begun
+
+    def resting(self, indices, all_rows):
+        return set()
+
+    def finish(self, index, outcome):
+        self.outcomes[index] = outcome
+
+
+def test_strands_share_sweeps_and_wait_for_those_with_fewer_rows():
+    many, few = as_shards(np.zeros((10, 1))), as_shards(np.zeros((3, 1)))
+    sweeps = []
+
+    def map_reduce(function, shards, block_rows=8192, check=False):
+        sweeps.append((shards.n_rows, block_rows, check))
+        return function([shards.n_rows])
+
+    def rows(blocks):
+        return blocks[0] if isinstance(blocks, list) else next(blocks)
+
+    def quick(map_reduce):
+        return map_reduce(rows, many, 16), map_reduce(rows, many, 16)
+
+    def slow(map_reduce):
+        return sum(map_reduce(rows, few) for _ in range(3)), map_reduce(rows, many, check=True)
+
+    def broken(map_reduce):
+        map_reduce(rows, few)
+        raise ValueError("out of luck")
+
+    director, seen = Director([quick, slow, broken], [quick]), []
+    outcomes = run_strands(map_reduce, many, director.more, director, seen.append)
+    assert outcomes[0].value == outcomes[3].value == (10, 10)
+    assert outcomes[1].value == (9, 10)
+    assert str(outcomes[2].error) == "out of luck"
+    assert director.outcomes == dict(enumerate(outcomes))
+    alone = [(10, 16, False)]
+    assert sweeps == [(3, 8192, False)] * 3 + [(10, 16, True)] + alone + 2 * alone
+    assert seen == [[0, 1], [0], [3], [3]]
+
+
+def test_strands_end_when_a_sweep_breaks():
+    shards, before = as_shards(np.zeros((10, 1))), threading.active_count()
+
+    def map_reduce(function, shards, block_rows=8192, check=False):
+        raise KeyboardInterrupt
+
+    def fit(map_reduce):
+        return map_reduce(len, shards)
+
+    director = Director([fit, fit])
+    with pytest.raises(KeyboardInterrupt):
+        run_strands(map_reduce, shards, director.more, director, len)
+    assert threading.active_count() == before
