@@ -286,7 +286,7 @@ def test_the_winner_of_mclust(name, strategy, iris):
         if strategy == "exact" and not results["error"][cell] and model not in ITERATIVE:
             assert results["mean_test_score"][cell] > value - 0.1  # mclust stops sooner
     if strategy == "exact":
-        n_parameters = {"2": 10, "3": 15} if name == "faithful" else {"2": 23, "3": 36}
+        n_parameters = {"2": 10, "3": 15} if name == "faithful" else {"2": 23, "3": 32}
         for K, total in theirs["vve"].items():
             (cell,) = [
                 i

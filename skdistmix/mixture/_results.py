@@ -98,5 +98,5 @@ def _warn_of_a_fall(family, objectives):
             f"cannot do: m_step of {name} does not maximise what log_density and log_prior say. "
             "Correct one of them, or set monotone = False in the class if that is meant.",
             UserWarning,
-            stacklevel=6,  # the caller of fit, which a decorator wraps
+            stacklevel=7,  # the caller of fit, which a decorator wraps
         )
