@@ -100,7 +100,7 @@ def test_one_row_is_treated_as_among_others(fitted):
 def test_losses_are_weighed(fitted):
     """By gamma, the reconstruction being a mean over columns as in the authors' code."""
     history = fitted.history_
-    gamma = {"idec": 0.1, "dcn": 0.1, "dec": 1.0, "dekm": 1.0}[fitted.objective]
+    gamma = {"idec": 0.1, "dcn": 0.01, "dec": 1.0, "dekm": 1.0}[fitted.objective]
     total = history["reconstruction_loss"] + gamma * history["clustering_loss"]
     assert_allclose(history["train_loss"], total, rtol=1e-5)
     if fitted.objective in ("dec", "dekm"):
@@ -155,6 +155,20 @@ def test_alpha_counts(model):
     squared = ((model.transform(X)[:, None] - model.cluster_centers_) ** 2).sum(axis=2)
     expected = (1 + squared / 7) ** -4.0
     assert_allclose(q, expected / expected.sum(axis=1, keepdims=True), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("augmentation", "alpha"), [(None, 1.0), ("affine", 3.0)])
+def test_alpha_by_default(augmentation, alpha):
+    """One less than the columns of codes for rows that are changed."""
+    net = Autoencoder(n_components=4, image_shape=(2, 3), max_epochs=1, random_state=0)
+    model = DeepEmbeddedClustering(
+        3, autoencoder=net, image_shape=(2, 3), augmentation=augmentation, max_epochs=0,
+        random_state=0,
+    )  # fmt: skip
+    by_default = model.fit(X).predict_proba(X)
+    assert_array_equal(model.set_params(alpha=alpha).fit(X).predict_proba(X), by_default)
+    other = model.set_params(alpha=4 * alpha).fit(X).predict_proba(X)
+    assert np.abs(other - by_default).max() > 1e-3
 
 
 # --------------------------------------------------------------------------- options

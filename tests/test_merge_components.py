@@ -259,6 +259,8 @@ def test_bad_input(cross):
             merged.labels(n)
     with pytest.raises(ValueError, match="from 1 to the 5 component"):
         merged.predict(X, 9)
+    with pytest.raises(ValueError, match="does not support the noise component"):
+        merge_components(DistributedGMM(2, noise="auto", random_state=0).fit(X), X)
     shards = [X[:600], X[600:]]
     gated = MixtureOfExpertsAggregator(
         n_components=3, gate="softmax", local_components=3, random_state=0

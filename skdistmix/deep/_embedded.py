@@ -69,11 +69,12 @@ class DeepEmbeddedClustering(
         the clusters (Guo, Lin and Ye 2021).
     assignment : {"student_t", "gaussian"}, default="student_t"
         Which probabilities follow from distances of codes from centres.
-    alpha : float, default=1.0
-        Degrees of freedom of "student_t".
+    alpha : float or "auto", default="auto"
+        Degrees of freedom of "student_t": the more, the surer assignments are. "auto": 1, as is
+        usual; 3 with `augmentation`.
     gamma : float or "auto", default="auto"
         Weight of the clustering beside the reconstruction, the latter being averaged over columns.
-        "auto": 0.1; 1 with `augmentation`, or where there is no reconstruction.
+        "auto": 0.1, 0.01 for "dcn"; 1 with `augmentation` or without reconstruction.
     target : {"global", "batch"}, default="global"
         Rows from which the sharper assignments of "idec" and "dec" come: all, at the last refresh;
         or those of the batch, which is biased where clusters are many.
@@ -177,7 +178,7 @@ class DeepEmbeddedClustering(
         "image_shape": [list, tuple, np.ndarray, None],
         "objective": [StrOptions(set(OBJECTIVES))],
         "assignment": [StrOptions(set(ASSIGNMENTS))],
-        "alpha": [Interval(Real, 0.0, None, closed="neither")],
+        "alpha": [Interval(Real, 0.0, None, closed="neither"), StrOptions({"auto"})],
         "gamma": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"})],
         "target": [StrOptions({"global", "batch"})],
         "update_interval": [COUNT, StrOptions({"auto", "epoch"})],
@@ -205,7 +206,7 @@ class DeepEmbeddedClustering(
         image_shape=None,
         objective="idec",
         assignment="student_t",
-        alpha=1.0,
+        alpha="auto",
         gamma="auto",
         target="global",
         update_interval="auto",
@@ -288,8 +289,7 @@ class DeepEmbeddedClustering(
             self.n_epochs_ = train(net, rows, self.max_epochs, what="Training of clusters")
             net.progress.finish(net)
         self._keep(net, autoencoder)
-        values = self._values("predict", self.n_clusters_)
-        labels = mapped(values, shards, 1)
+        labels = mapped(self._values("predict", self.n_clusters_), shards, 1)
         self.labels_ = labels if is_sharded(X) else labels[0]
         return self
 
@@ -324,8 +324,7 @@ class DeepEmbeddedClustering(
             In the form of X, as `predict`.
         """
         check_is_fitted(self)
-        values = self._values("predict_proba", self.n_clusters_)
-        return row_values(self, X, values, 1, on_host=True)
+        return row_values(self, X, self._values("predict_proba", self.n_clusters_), 1, on_host=True)
 
     def transform(self, X):
         """Codes of rows.
@@ -394,7 +393,7 @@ class DeepEmbeddedClustering(
         self.autoencoder_ = autoencoder
         self.cluster_centers_ = head.centers.detach().cpu().numpy().copy()
         self.n_clusters_ = len(self.cluster_centers_)
-        self._head = (self.assignment, float(self.alpha), float(head.spread))
+        self._head = head.facts
         self.start_labels_ = progress.start
         self.converged_, self.n_reseeded_ = progress.converged, progress.n_reseeded
         names = ("train_loss", "reconstruction_loss", "clustering_loss", "changed")
@@ -404,9 +403,7 @@ class DeepEmbeddedClustering(
     def _values(self, method: str, n_values: int) -> NetworkValues:
         name = type(self).__name__
         values = self.autoencoder_._values(method, n_values, name, self.device)
-        assignment, alpha, spread = self._head
-        head = Head(torch.from_numpy(self.cluster_centers_), assignment, alpha)
-        head.spread.fill_(spread)
+        head = Head.of(self.cluster_centers_, *self._head)
         names = tuple(getattr(self, "feature_names_in_", ())) or None
         return replace(values, head=head.to(values.device), columns=names)
 

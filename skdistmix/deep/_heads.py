@@ -35,6 +35,18 @@ class Head(nn.Module):
         self.assignment, self.alpha = assignment, alpha
         self.register_buffer("spread", torch.ones((), dtype=centers.dtype))
 
+    @classmethod
+    def of(cls, centers: np.ndarray, assignment: str, alpha: float, spread: float) -> Head:
+        """A head from its centres and `facts`."""
+        head = cls(torch.from_numpy(centers), assignment, alpha)
+        head.spread.fill_(spread)
+        return head
+
+    @property
+    def facts(self) -> tuple:
+        """What it is beside its centres."""
+        return self.assignment, self.alpha, float(self.spread)
+
     def squared_distances(self, code: torch.Tensor) -> torch.Tensor:
         """Shape (n_rows, n_clusters)."""
         # Differences rather than products: codes near a centre keep their digits.

@@ -67,7 +67,7 @@ def merge_components(
     NotFittedError
         If it is not fitted.
     ValueError
-        If X does not fit the model, or all weights are zero.
+        If X does not fit the model, the model has a noise component, or all weights are zero.
 
     See Also
     --------
@@ -121,6 +121,11 @@ def merge_components(
     [[500, 0, 0], [500, 0, 0], [0, 500, 0], [0, 0, 500]]
     """
     model = as_mixture(model, "model")
+    if model._has_noise:
+        raise ValueError(
+            "merge_components does not support the noise component, which would be put together "
+            "with clusters: fit with noise=None to the rows that are no noise."
+        )
     shards = validated_shards(model, X, reset=False, on_host=True).with_weights(sample_weight)
     kernel, K = model._kernel()
     clusters = [(k,) for k in range(K)]
