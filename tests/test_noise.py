@@ -172,6 +172,19 @@ def test_starts_find_clusters_in_clutter(init_params, n_noise):
         assert gmm.lower_bound_ > best_of(X, labels) - 1e-5
 
 
+@pytest.mark.parametrize("subsample", [None, 600])
+@pytest.mark.parametrize("init_params", ["k-means||", "k-means++", "hierarchical"])
+def test_a_wide_cluster_beside_a_tight_one_is_no_noise(init_params, subsample):
+    """By the distances to neighbours alone it is."""
+    rng = np.random.default_rng(0)
+    tight, wide = rng.normal(3, 0.1, size=(700, 2)), rng.normal(-3, 1, size=(700, 2))
+    X = np.vstack([tight, wide, rng.uniform(-7, 7, (100, 2))])
+    labels = np.repeat([0, 1, -1], [700, 700, 100])
+    assert likely_noise(X, 12)[labels == 1].mean() > 0.9
+    gmm = fit(X, n_components=2, init_params=init_params, subsample=subsample)
+    assert gmm.lower_bound_ > best_of(X, labels, n_components=2) - 1e-5
+
+
 def test_responsibilities_may_have_a_column_of_noise():
     X, labels = clutter()
     resp = (labels[:, None] == [0, 1, 2, -1]).astype(float)
