@@ -54,7 +54,8 @@ def box_of_rows(map_reduce: Callable, shards, moments) -> Box:
         flat = np.linalg.eigvalsh(moments.covariance / np.outer(spread, spread))[0] < FLAT
     if len(constant) or flat:
         why = f"columns {constant[:5].tolist()} are constant" if len(constant) else (
-            "columns are linear combinations of others, or there are no more rows than columns"
+            "columns are linear combinations of others, or seem so beside rows that are very far "
+            "away, or there are no more rows than columns"
         )  # fmt: skip
         raise ValueError(
             f"noise='auto' takes the volume of a box that holds all rows, which is 0: {why}. Drop "

@@ -405,6 +405,8 @@ def test_a_box_without_volume():
         fit(np.ones((20, 2)), n_components=1, reg_covar=1e-6)
     with pytest.raises(ValueError, match="columns are linear combinations of others"):
         fit(X[:, [0, 1, 0]] + [0, 0, 3], n_components=1, reg_covar=1e-6)
+    with pytest.raises(ValueError, match="seem so beside rows that are very far away"):
+        fit(np.vstack([X, [1e9, 1e9]]), n_components=1)
     with pytest.raises(ValueError, match="scale the columns"):
         fit(1e100 * np.random.default_rng(0).normal(size=(50, 4)), n_components=1)
 

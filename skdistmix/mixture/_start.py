@@ -168,7 +168,7 @@ def starting_params(map_reduce, shards, family, start: Start, seed: int):
     """Parameters to start EM from; rows are read only for what is not given."""
     if start.params is not None:
         _try_given_params(family, start.params)
-        return start.params
+        return family.adopted(start.params)
     given = (start.weights, start.means, start.factors)
     if all(value is not None for value in given):
         covariances = family.covariances_of_factors(start.factors)
