@@ -92,6 +92,7 @@ def test_a_volume_does_what_auto_does(minefield):
     given = fit(X, n_components=2, init_params=labels, noise=auto.noise_volume_)
     assert_same(auto, given)
     assert auto.bic_ == pytest.approx(given.bic_)
+    assert fit(X, n_components=2, init_params=labels, noise=1e6).noise_volume_ == 1e6
 
 
 # ------------------------------------------------------------------ what the fit says
