@@ -9,12 +9,13 @@ from functools import partial
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from ._em import first_pass
+from ._em import EMFit, EMRun, attempted, em_together, first_of_the_best, first_pass
 from ._sampling import all_rows, bounded_sample
 from ._shards import cut_rows
+from .families import DegenerateComponentError
 from .families._noise import Box, NoiseFamily, Ranges
 
-__all__ = ["box_of_rows", "cleaned", "likely_noise", "prepared"]
+__all__ = ["better_start", "box_of_rows", "likely_noise", "places", "prepared"]
 
 # Rows of the sample that is cleaned, at least and at most, and a component; up to twice as many are
 # taken as they are. Work grows with their square.
@@ -22,6 +23,8 @@ CLEANED_ROWS, MAX_CLEANED_ROWS, ROWS_PER_COMPONENT = 5_000, 20_000, 50
 TREE_COLUMNS = 3  # up to which a tree finds neighbours sooner than all distances do
 NEIGHBOURS = 12  # whose distances tell noise from clusters; of 5 to 20 all did in simulations
 CLEANING_ITER = 100
+TRIAL_ITER = 30  # of EM on the sample, to choose between starts
+TRIAL_TOL = 1e-5
 MAX_LOG_VOLUME = 700.0  # exp() of more leaves the range of numbers
 FLAT = 1e-12  # smallest eigenvalue of the correlations of columns that do not determine each other
 
@@ -51,7 +54,8 @@ def box_of_rows(map_reduce: Callable, shards, moments) -> Box:
         flat = np.linalg.eigvalsh(moments.covariance / np.outer(spread, spread))[0] < FLAT
     if len(constant) or flat:
         why = f"columns {constant[:5].tolist()} are constant" if len(constant) else (
-            "columns are linear combinations of others, or there are no more rows than columns"
+            "columns are linear combinations of others, or seem so beside rows that are very far "
+            "away, or there are no more rows than columns"
         )  # fmt: skip
         raise ValueError(
             f"noise='auto' takes the volume of a box that holds all rows, which is 0: {why}. Drop "
@@ -83,29 +87,65 @@ def _ranges(blocks, center, axes) -> Ranges | None:
 # --------------------------------------------------------------------------- starts
 
 
-def cleaned(map_reduce: Callable, shards, family, seed: int) -> tuple:
+def places(map_reduce: Callable, shards, family, seed: int) -> list[tuple]:
     """Rows to look for components in, and the family that knows them.
 
-    With noise these are the rows of a sample, or of all where they are not many, that are hardly
-    noise: clutter draws centres, and a component about it rarely leaves it again. The family then
-    starts noise at the share of the others. Without noise both are what they were.
+    Without noise these are all rows. With noise there are two: first the rows of a sample, or of
+    all where they are not many, that are hardly noise: clutter draws centres, and a component about
+    it rarely leaves it again. There noise starts at the share of the others. Then the whole sample,
+    for a cluster may be as sparse beside others as noise is.
     """
     if not isinstance(family, NoiseFamily):
-        return shards, family
+        return [(shards, family)]
     size = min(max(CLEANED_ROWS, ROWS_PER_COMPONENT * family.n_components), MAX_CLEANED_ROWS)
-    sample = all_rows(map_reduce, bounded_sample(map_reduce, shards, family.moments, size, seed))
+    small = bounded_sample(map_reduce, shards, family.moments, size, seed)
+    sample = all_rows(map_reduce, small)
     spread = np.sqrt(family.moments.variance)
     scaled = (sample.X - family.moments.mean) / np.where(spread > 0, spread, 1.0)
     n_neighbours = min(NEIGHBOURS, (len(scaled) - 1) // (2 * family.n_components))
     if n_neighbours < 1:
-        return shards, family
+        return [(shards, family)]
     is_noise = likely_noise(scaled, n_neighbours)
     rows = cut_rows(sample.X[~is_noise], 1).with_weights(sample.weight[~is_noise])
+    cleaned = _known(map_reduce, rows, family)
+    if cleaned is None:
+        return [(shards, family)]
+    share = float(sample.weight[is_noise].sum() / sample.weight.sum())
+    cleaned = replace(cleaned, start_weight=max(share, family.start_weight))
+    if not is_noise.any():
+        return [(rows, cleaned)]
+    return [(rows, cleaned), (small, _known(map_reduce, small, family))]
+
+
+def _known(map_reduce: Callable, rows, family):
+    """The family that knows these rows; None if they are too few."""
     moments = first_pass(map_reduce, rows, family.full_scatter, family.n_components)
     if moments is None or len(moments.distinct) < family.n_components:
-        return shards, family
-    share = float(sample.weight[is_noise].sum() / sample.weight.sum())
-    return rows, replace(family.prepare(moments), start_weight=max(share, family.start_weight))
+        return None
+    return family.prepare(moments)
+
+
+def better_start(map_reduce: Callable, found: list[tuple], begin: Callable):
+    """Of what ``begin(rows, family)`` gives in each of the `places`, the one that EM likes best.
+
+    Raises
+    ------
+    DegenerateComponentError
+        If the start degenerates in all places.
+    """
+    starts = [attempted(begin, *place) for place in found]
+    usable = [one for one in starts if not isinstance(one, DegenerateComponentError)]
+    if not usable:
+        raise starts[0]
+    if len(usable) == 1:
+        return usable[0]
+    rows, family = found[-1]
+    runs = [EMRun(family, params, TRIAL_TOL, TRIAL_ITER) for params in usable]
+    fits = attempted(em_together, map_reduce, rows, runs)
+    if isinstance(fits, DegenerateComponentError):  # all rows may bear what a sample does not
+        return usable[0]
+    best = first_of_the_best([fit for fit in fits if isinstance(fit, EMFit)])
+    return next(params for params, fit in zip(usable, fits) if fit is best)
 
 
 def likely_noise(X: np.ndarray, n_neighbours: int) -> np.ndarray:

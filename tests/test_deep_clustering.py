@@ -537,3 +537,13 @@ def test_rows_that_a_start_leaves_out_get_the_nearest_cluster(monkeypatch):
     assert_array_equal(_starts.start_labels(Noisy(), codes, 2, rng), truth)
     monkeypatch.setattr(_starts, "MOST_WITHOUT_PREDICT", 30)
     assert_array_equal(_starts.start_labels(Noisy(), codes, 2, rng), truth)
+
+
+def test_noise_among_rows_that_a_start_predicts_gets_the_nearest_cluster(monkeypatch):
+    truth = np.repeat([0, 1], 100)
+    codes = np.random.default_rng(0).normal(np.repeat([9, -9], 100)[:, None], 1.0, size=(200, 2))
+    codes[::10] += 0.4 * codes[::10]  # on the outer side
+    mixture = DistributedGMM(noise="auto", random_state=0)
+    monkeypatch.setattr(_starts, "MOST_ROWS", 150)
+    labels = _starts.start_labels(mixture, codes, 2, np.random.RandomState(0))
+    assert adjusted_rand_score(labels, truth) == 1.0

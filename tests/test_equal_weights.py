@@ -11,8 +11,14 @@ from conftest import COVARIANCE_TYPES, CutIn, make_blobs, start_of
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from skdistmix import BLBMixture, DistributedGMM, MixtureOfExpertsAggregator, reduce_mixtures
-from skdistmix.families import gaussian_family
+from skdistmix import (
+    BLBMixture,
+    DistributedGMM,
+    DistributedMixture,
+    MixtureOfExpertsAggregator,
+    reduce_mixtures,
+)
+from skdistmix.families import GaussianFamily, gaussian_family
 from skdistmix.model_selection import bootstrap_likelihood_ratio
 
 R = json.loads((Path(__file__).parent / "r_values" / "equal_weights.json").read_text())
@@ -179,6 +185,16 @@ def test_a_warm_start_takes_over_the_means_only(blobs):
     gmm.set_params(weights="equal").fit(X)
     assert gmm.weights_.tolist() == [1 / 3] * 3
     assert np.diff(gmm.objectives_).min() > -1e-12
+
+
+def test_given_parameters_are_started_from_with_equal_weights(blobs):
+    X, _ = blobs
+    start = DistributedMixture(3, random_state=0).fit(X).params_
+    assert np.ptp(start.weights) > 1e-3
+    family = GaussianFamily(weights="equal")
+    mixture = DistributedMixture(3, family=family, params_init=start, max_iter=0).fit(X)
+    assert mixture.weights_.tolist() == [1 / 3] * 3
+    np.testing.assert_array_equal(mixture.means_, start.means)
 
 
 def test_models_made_of_others_have_free_weights(blobs):

@@ -92,6 +92,7 @@ def test_a_volume_does_what_auto_does(minefield):
     given = fit(X, n_components=2, init_params=labels, noise=auto.noise_volume_)
     assert_same(auto, given)
     assert auto.bic_ == pytest.approx(given.bic_)
+    assert fit(X, n_components=2, init_params=labels, noise=1e6).noise_volume_ == 1e6
 
 
 # ------------------------------------------------------------------ what the fit says
@@ -170,6 +171,19 @@ def test_starts_find_clusters_in_clutter(init_params, n_noise):
         X, labels = clutter(1500, n_noise, seed=seed)
         gmm = fit(X, init_params=init_params, random_state=seed)
         assert gmm.lower_bound_ > best_of(X, labels) - 1e-5
+
+
+@pytest.mark.parametrize("subsample", [None, 600])
+@pytest.mark.parametrize("init_params", ["k-means||", "k-means++", "hierarchical"])
+def test_a_wide_cluster_beside_a_tight_one_is_no_noise(init_params, subsample):
+    """By the distances to neighbours alone it is."""
+    rng = np.random.default_rng(0)
+    tight, wide = rng.normal(3, 0.1, size=(700, 2)), rng.normal(-3, 1, size=(700, 2))
+    X = np.vstack([tight, wide, rng.uniform(-7, 7, (100, 2))])
+    labels = np.repeat([0, 1, -1], [700, 700, 100])
+    assert likely_noise(X, 12)[labels == 1].mean() > 0.9
+    gmm = fit(X, n_components=2, init_params=init_params, subsample=subsample)
+    assert gmm.lower_bound_ > best_of(X, labels, n_components=2) - 1e-5
 
 
 def test_responsibilities_may_have_a_column_of_noise():
@@ -392,6 +406,8 @@ def test_a_box_without_volume():
         fit(np.ones((20, 2)), n_components=1, reg_covar=1e-6)
     with pytest.raises(ValueError, match="columns are linear combinations of others"):
         fit(X[:, [0, 1, 0]] + [0, 0, 3], n_components=1, reg_covar=1e-6)
+    with pytest.raises(ValueError, match="seem so beside rows that are very far away"):
+        fit(np.vstack([X, [1e9, 1e9]]), n_components=1)
     with pytest.raises(ValueError, match="scale the columns"):
         fit(1e100 * np.random.default_rng(0).normal(size=(50, 4)), n_components=1)
 

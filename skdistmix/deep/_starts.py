@@ -46,11 +46,11 @@ def start_labels(init, codes: np.ndarray, n_clusters: int, rng) -> np.ndarray:
         raise ValueError(
             f"init={init!r} finds {len(found)} clusters of the codes, and n_clusters={n_clusters}."
         )
-    if len(some) < len(codes) and hasattr(clusterer, "predict"):
-        return np.searchsorted(found, clusterer.predict(codes))
     means = np.stack([some[labels == label].mean(axis=0) for label in found])
     if len(some) < len(codes):
-        return pairwise_distances_argmin(codes, means)
+        if not hasattr(clusterer, "predict"):
+            return pairwise_distances_argmin(codes, means)
+        labels = np.asarray(clusterer.predict(codes))
     noise = labels < 0
     places = np.searchsorted(found, labels)
     if noise.any():

@@ -85,7 +85,8 @@ class GaussianModel(FamilyModel):
         self.n_parameters_ = family.n_parameters()
         if isinstance(family, NoiseFamily):
             self.noise_weight_, self._noise_box = float(params.noise_weight), family.box
-            self.noise_volume_ = float(np.exp(family.log_volume))
+            given = family.box is None  # as a number, which exp(log()) would round
+            self.noise_volume_ = float(self.noise if given else np.exp(family.log_volume))
         else:
             for name in ("noise_weight_", "noise_volume_", "_noise_box"):  # of an earlier fit
                 self.__dict__.pop(name, None)

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from .._em import attempted
-from .._noise import cleaned
+from .._noise import better_start, places
 from .._progressive import fitted_on_sample, sample_size
 from .._sampling import bounded_sample
 from .._seeding import (
@@ -139,7 +139,12 @@ def several_starts(map_reduce, start: Start, shards, family, seed: int, number: 
     if CENTERS.get(start.method) is not kmeans_parallel:
         seeds = np.random.RandomState(seed).randint(2**31 - 1, size=number).tolist()
         return _starts(map_reduce, shards, family, start, seeds)
-    shards, family = cleaned(map_reduce, shards, family, seed)
+    found = places(map_reduce, shards, family, seed)
+    return [one for place in found for one in _clusterings(map_reduce, *place, seed, number)]
+
+
+def _clusterings(map_reduce, shards, family, seed: int, number: int) -> list:
+    """At most so many starts by k-means||, the best first."""
     # The rounds over the rows are the same for all; the clusterings of their candidates differ.
     candidates, counts = kmeans_candidates(map_reduce, shards, family.n_components, seed)
     runs = cluster_candidates(
@@ -163,16 +168,22 @@ def starting_params(map_reduce, shards, family, start: Start, seed: int):
     """Parameters to start EM from; rows are read only for what is not given."""
     if start.params is not None:
         _try_given_params(family, start.params)
-        return start.params
-    K = family.n_components
+        return family.adopted(start.params)
     given = (start.weights, start.means, start.factors)
     if all(value is not None for value in given):
         covariances = family.covariances_of_factors(start.factors)
         return family.adopted(
             GaussianParams(start.weights, start.means, covariances, start.factors)
         )
-    if isinstance(start.method, str) and start.method != "random":
-        shards, family = cleaned(map_reduce, shards, family, seed)
+    if not isinstance(start.method, str) or start.method == "random":
+        return _found_params(map_reduce, start, seed, shards, family)
+    begin = partial(_found_params, map_reduce, start, seed)
+    return better_start(map_reduce, places(map_reduce, shards, family, seed), begin)
+
+
+def _found_params(map_reduce, start: Start, seed: int, shards, family):
+    """What is given of the parameters, the rest by the method of the start."""
+    K = family.n_components
     if not isinstance(start.method, str):
         params = params_from_responsibilities(map_reduce, shards, family, start.method)
     elif start.means is not None:
