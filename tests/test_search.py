@@ -563,6 +563,19 @@ def test_models_that_fail(blobs):
         ).fit(X)  # fmt: skip
 
 
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_who_asks_to_stop_ends_the_search(blobs, stop):
+    def criterion(gmm):
+        if gmm.n_components == 2:
+            raise stop
+        return gmm.bic_
+
+    before = threading.active_count()
+    with pytest.raises(stop):
+        MixtureSearch(GMM, {"n_components": [1, 2, 3]}, criterion=criterion).fit(blobs[0][:200])
+    assert threading.active_count() == before
+
+
 def test_rows_that_cannot_be_used_end_the_search(blobs):
     X = blobs[0].copy()
     X[2000, 1] = np.nan

@@ -134,8 +134,7 @@ class _Schedule:
     def finish(self, fit: int, outcome) -> None:
         """Take note of what became of a fit."""
         self.contest.finish(fit, outcome)
-        if outcome is not None:
-            self.grid.keep(self.cell_of[fit], outcome, self.contest.is_ended(fit))
+        self.grid.keep(self.cell_of[fit], outcome, self.contest.is_ended(fit))
 
     def say(self, active: list[int]) -> None:
         """Print how many go on."""
