@@ -358,6 +358,21 @@ def test_without_refit(blobs):
         search.predict(X)
 
 
+def test_nothing_is_left_of_an_earlier_fit(blobs):
+    X = blobs[0][:200]
+    frame = pytest.importorskip("pandas").DataFrame(X, columns=list("abc"))
+    search = MixtureSearch(GMM, {"n_components": [1, 2]}).fit(frame)
+    assert list(search.feature_names_in_) == list("abc")
+    search.fit(X)
+    assert not hasattr(search, "feature_names_in_")
+    results = search.cv_results_
+    with pytest.raises(ValueError, match="None of the 1 models"):
+        search.set_params(param_grid={"n_components": [1000]}).fit(X)
+    assert search.cv_results_ is results  # a search that fails changes nothing
+    search.set_params(param_grid={"n_components": [2]}, refit=False).fit(X)
+    assert not hasattr(search, "best_estimator_")
+
+
 def test_a_function_as_criterion(blobs):
     X = blobs[0][:600]
 

@@ -218,13 +218,14 @@ class MixtureSearch(MetaEstimatorMixin, BaseEstimator):
         return int(check_random_state(given).randint(np.iinfo(np.int32).max))
 
     def _store(self, grid: Grid, cells, mixture, steps) -> None:
-        models = [one and one.model for one in grid.fitted]
-        self.cv_results_ = results_of(cells, models, grid.criteria, grid.stopped, grid.errors)
         failed = [i for i, error in enumerate(grid.errors) if error]
         if len(failed) == len(cells):
             reasons = "\n".join(f"  {cells[i]}: {grid.errors[i]}" for i in _first_of_each(grid))
-            del self.cv_results_
             raise ValueError(f"None of the {len(cells)} models could be fitted:\n{reasons}")
+        for name in ("best_estimator_", "feature_names_in_"):  # of an earlier fit
+            vars(self).pop(name, None)
+        models = [one and one.model for one in grid.fitted]
+        self.cv_results_ = results_of(cells, models, grid.criteria, grid.stopped, grid.errors)
         self.best_index_ = best = int(np.nanargmin(grid.criteria))
         self.best_params_, self.best_score_ = cells[best], -float(grid.criteria[best])
         if self.refit:
