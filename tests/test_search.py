@@ -468,6 +468,12 @@ def test_workers_and_seeds():
         assert same[0] == same[1]  # one seed for all models
 
 
+def test_integers_of_numpy(blobs):
+    X, grid = blobs[0][:200], {"n_components": np.arange(1, 4)}
+    search = MixtureSearch(GMM, grid, n_jobs=np.int64(1), random_state=np.int64(0)).fit(X)
+    assert search.best_score_ == MixtureSearch(GMM, grid).fit(X).best_score_
+
+
 def test_columns_and_progress(blobs, capsys):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(blobs[0], columns=list("abc"))
@@ -571,6 +577,9 @@ def test_models_that_fail(blobs):
     assert "'circle' is not known" in str(failure.value)
     assert "'square' is not known" in str(failure.value)
     assert len(str(failure.value).splitlines()) == 3
+    with pytest.warns(FitFailedWarning, match="3 of 5 models"):
+        odd = MixtureSearch(GMM, {"n_components": ["3", 1, None, 2, 1.5]}).fit(X)
+    assert [bool(error) for error in odd.cv_results_["error"]] == [True, False, True, False, True]
     with pytest.warns(FitFailedWarning, match="criterion is nan"):
         MixtureSearch(
             GMM, {"n_components": [1, 2]},

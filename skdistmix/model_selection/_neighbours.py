@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 
@@ -36,6 +37,8 @@ def neighbours(cells: list[dict], index: int, default: int) -> list[int]:
 
     found = []
     for i, cell in enumerate(cells):
+        if not isinstance(size(cell), Integral):  # it fails for itself
+            continue
         names = (cell.keys() | cells[index].keys()) - {"n_components"}
         others = {name for name in names if is_other(name)}
         change = abs(size(cell) - size(cells[index]))

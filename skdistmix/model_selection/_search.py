@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from numbers import Integral
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, _fit_context, clone
@@ -139,7 +140,7 @@ class MixtureSearch(MetaEstimatorMixin, BaseEstimator):
         "criterion": [StrOptions(set(PENALTIES)), callable],
         "strategy": [StrOptions({"fast", "exact"})],
         "refit": ["boolean"],
-        "n_jobs": [int, None],
+        "n_jobs": [Integral, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -213,7 +214,7 @@ class MixtureSearch(MetaEstimatorMixin, BaseEstimator):
         given = mixture.random_state if self.random_state is None else self.random_state
         if given is mixture.random_state and given is not None:
             return given
-        if isinstance(given, (int, np.integer)):
+        if isinstance(given, Integral):
             return given
         return int(check_random_state(given).randint(np.iinfo(np.int32).max))
 
