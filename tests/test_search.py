@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import CutIn, make_blobs, start_of
+from poisson import PoissonFamily, make_counts
 from sklearn.base import clone
 from sklearn.datasets import load_wine
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning, NotFittedError
@@ -18,7 +19,7 @@ from sklearn.model_selection import GridSearchCV, ParameterGrid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skdistmix import DistributedGMM, as_shards
+from skdistmix import DistributedGMM, DistributedMixture, as_shards
 from skdistmix._compute import Workers
 from skdistmix.model_selection import FullData, MixtureSearch, neg_bic
 from skdistmix.model_selection._contest import WINDOW, Contest, Trace
@@ -531,6 +532,15 @@ def test_pipeline(blobs):
 def test_pipelines_refuse(blobs, grid, message):
     with pytest.raises(ValueError, match=message):
         MixtureSearch(make_pipeline(StandardScaler(), GMM), grid).fit(blobs[0])
+
+
+def test_values_of_the_grid_are_copied():
+    X, family = make_counts(300)[0], PoissonFamily()
+    mixture = DistributedMixture(2, family=PoissonFamily(), random_state=0)
+    grid = {"family": [family], "family__floor": [1e-3, 1e-2]}
+    search = MixtureSearch(mixture, grid, strategy="exact").fit(X)
+    assert family.floor == 1e-6
+    assert search.best_estimator_.family.floor == search.best_params_["family__floor"]
 
 
 # ------------------------------------------------------------------ bad input
