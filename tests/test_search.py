@@ -527,6 +527,7 @@ def test_pipeline(blobs):
         ({"n_components": [1, 2]}, "Did you mean 'distributedgmm__n_components'"),
         ({"distributedgmm__n_component": [1]}, "Did you mean 'distributedgmm__n_components'"),
         ({"zzz": [None]}, "begin with 'distributedgmm__'"),
+        ({"distributedgmm": [GMM]}, "no parameter of the last step"),
     ],
 )
 def test_pipelines_refuse(blobs, grid, message):
