@@ -228,7 +228,7 @@ def aggregated_criterion(local_results, *, method="sum", criterion="bic"):
     if method == "vote":
         values["vote"] = 0.0 - _votes(shards, candidates, criterion)
     if method == "slope":
-        slope = SlopeHeuristic().fit(p[complete], deviance[complete] / 2).slope_
+        slope = SlopeHeuristic()._choose(p[complete], deviance[complete] / 2).slope_
         values["slope"] = np.where(complete, deviance + 4 * slope * p, np.inf)
     return Bunch(
         best=candidates[int(np.argmin(values[method]))],
