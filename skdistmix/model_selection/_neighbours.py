@@ -6,14 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral
 
-import numpy as np
-
 from .._em import EMFit, EMRun, attempted, em_together, first_pass
 from .._sampling import bounded_sample
 from .._seeding import params_from_responsibilities
 from .._splits import merged_start, split_starts
 from ..families import DegenerateComponentError, Family
-from ..families._base import logsumexp0
+from ..families._base import posteriors0
 
 __all__ = ["NeighbourStart", "neighbours", "starts_freely"]
 
@@ -108,5 +106,4 @@ class Posterior:
     kernel: object
 
     def __call__(self, block):
-        log_joint = self.kernel.log_joint(block.X)
-        return np.exp(log_joint - logsumexp0(log_joint))
+        return posteriors0(self.kernel.log_joint(block.X))
