@@ -252,7 +252,7 @@ def test_bad_local_results():
         aggregated_criterion([{2: (1.0, 2)}])
     with pytest.raises(TypeError, match=r"Candidate 2 of shard 0 must be the numbers"):
         aggregated_criterion([{2: 5.0}])
-    for bad in ((np.nan, 5, 2), (-1.0, 0, 2), (-1.0, 5, -2), (-1.0, 5, 2, np.inf)):
+    for bad in ((np.nan, 5, 2), (-1.0, 0, 2), (-1.0, 5, -2), (-1.0, 5, 2.5), (-1.0, 5, 2, np.inf)):
         with pytest.raises(ValueError, match=r"Candidate 1 of shard 0 has the numbers.*finite"):
             aggregated_criterion([{1: bad}])
     with pytest.raises(ValueError, match="Candidates of shard 0 were fitted to 5 to 6 rows"):

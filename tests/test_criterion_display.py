@@ -1,5 +1,7 @@
 """CriterionDisplay: the numbers that are drawn, and what they are called."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from sklearn.model_selection import GridSearchCV
@@ -109,6 +111,12 @@ def test_models_that_failed_leave_a_gap():
 def test_bad_numbers(arguments, message):
     with pytest.raises(ValueError, match=message):
         CriterionDisplay(**arguments)
+
+
+def test_criteria_without_a_name(blobs):
+    search = MixtureSearch(GMM, {"n_components": [1, 2]}).fit(blobs[0][:200])
+    search.criterion = partial(max)  # has none, like an object that can be called
+    assert CriterionDisplay.from_search(search).ax_.get_ylabel() == "criterion"
 
 
 def test_bad_searches(blobs):

@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from poisson import PoissonFamily, make_counts
 from sklearn.exceptions import NotFittedError
 from sklearn.mixture import GaussianMixture
 
@@ -202,6 +203,16 @@ def test_models_of_every_kind(cross):
         merges, entropies, _ = textbook(model.predict_proba(X), np.ones(len(X)), "entropy")
         assert merged.merges == merges
         assert_allclose(merged.entropies, entropies, rtol=1e-9, atol=1e-9)
+
+
+def test_rows_of_density_zero_count_once():
+    X = make_counts(300)[0]
+    model = DistributedMixture(3, family=PoissonFamily(), random_state=0).fit(X)
+    merged, more = (merge_components(model, rows) for rows in (X, np.append(X, [[-1.0, 1, 1]], 0)))
+    assert more.merges == merged.merges
+    assert_allclose(more.merged_sizes[-1], 301)
+    assert_allclose(more.entropies[2] - merged.entropies[2], np.log(3))
+    assert_allclose(more.overlaps, merged.overlaps, atol=0.01)
 
 
 @pytest.mark.parametrize("K", [1, 2])

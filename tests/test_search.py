@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import CutIn, make_blobs, start_of
+from poisson import PoissonFamily, make_counts
 from sklearn.base import clone
 from sklearn.datasets import load_wine
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning, NotFittedError
@@ -18,7 +19,7 @@ from sklearn.model_selection import GridSearchCV, ParameterGrid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skdistmix import DistributedGMM, as_shards
+from skdistmix import DistributedGMM, DistributedMixture, as_shards
 from skdistmix._compute import Workers
 from skdistmix.model_selection import FullData, MixtureSearch, neg_bic
 from skdistmix.model_selection._contest import WINDOW, Contest, Trace
@@ -358,6 +359,21 @@ def test_without_refit(blobs):
         search.predict(X)
 
 
+def test_nothing_is_left_of_an_earlier_fit(blobs):
+    X = blobs[0][:200]
+    frame = pytest.importorskip("pandas").DataFrame(X, columns=list("abc"))
+    search = MixtureSearch(GMM, {"n_components": [1, 2]}).fit(frame)
+    assert list(search.feature_names_in_) == list("abc")
+    search.fit(X)
+    assert not hasattr(search, "feature_names_in_")
+    results = search.cv_results_
+    with pytest.raises(ValueError, match="None of the 1 models"):
+        search.set_params(param_grid={"n_components": [1000]}).fit(X)
+    assert search.cv_results_ is results  # a search that fails changes nothing
+    search.set_params(param_grid={"n_components": [2]}, refit=False).fit(X)
+    assert not hasattr(search, "best_estimator_")
+
+
 def test_a_function_as_criterion(blobs):
     X = blobs[0][:600]
 
@@ -453,6 +469,12 @@ def test_workers_and_seeds():
         assert same[0] == same[1]  # one seed for all models
 
 
+def test_integers_of_numpy(blobs):
+    X, grid = blobs[0][:200], {"n_components": np.arange(1, 4)}
+    search = MixtureSearch(GMM, grid, n_jobs=np.int64(1), random_state=np.int64(0)).fit(X)
+    assert search.best_score_ == MixtureSearch(GMM, grid).fit(X).best_score_
+
+
 def test_columns_and_progress(blobs, capsys):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(blobs[0], columns=list("abc"))
@@ -505,11 +527,21 @@ def test_pipeline(blobs):
         ({"n_components": [1, 2]}, "Did you mean 'distributedgmm__n_components'"),
         ({"distributedgmm__n_component": [1]}, "Did you mean 'distributedgmm__n_components'"),
         ({"zzz": [None]}, "begin with 'distributedgmm__'"),
+        ({"distributedgmm": [GMM]}, "no parameter of the last step"),
     ],
 )
 def test_pipelines_refuse(blobs, grid, message):
     with pytest.raises(ValueError, match=message):
         MixtureSearch(make_pipeline(StandardScaler(), GMM), grid).fit(blobs[0])
+
+
+def test_values_of_the_grid_are_copied():
+    X, family = make_counts(300)[0], PoissonFamily()
+    mixture = DistributedMixture(2, family=PoissonFamily(), random_state=0)
+    grid = {"family": [family], "family__floor": [1e-3, 1e-2]}
+    search = MixtureSearch(mixture, grid, strategy="exact").fit(X)
+    assert family.floor == 1e-6
+    assert search.best_estimator_.family.floor == search.best_params_["family__floor"]
 
 
 # ------------------------------------------------------------------ bad input
@@ -556,11 +588,27 @@ def test_models_that_fail(blobs):
     assert "'circle' is not known" in str(failure.value)
     assert "'square' is not known" in str(failure.value)
     assert len(str(failure.value).splitlines()) == 3
+    with pytest.warns(FitFailedWarning, match="3 of 5 models"):
+        odd = MixtureSearch(GMM, {"n_components": ["3", 1, None, 2, 1.5]}).fit(X)
+    assert [bool(error) for error in odd.cv_results_["error"]] == [True, False, True, False, True]
     with pytest.warns(FitFailedWarning, match="criterion is nan"):
         MixtureSearch(
             GMM, {"n_components": [1, 2]},
             criterion=lambda gmm: np.nan if gmm.n_components == 2 else 0.0,
         ).fit(X)  # fmt: skip
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_who_asks_to_stop_ends_the_search(blobs, stop):
+    def criterion(gmm):
+        if gmm.n_components == 2:
+            raise stop
+        return gmm.bic_
+
+    before = threading.active_count()
+    with pytest.raises(stop):
+        MixtureSearch(GMM, {"n_components": [1, 2, 3]}, criterion=criterion).fit(blobs[0][:200])
+    assert threading.active_count() == before
 
 
 def test_rows_that_cannot_be_used_end_the_search(blobs):

@@ -10,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.mixture import GaussianMixture
 
 from skdistmix import DistributedGMM
-from skdistmix.model_selection import SlopeHeuristic
+from skdistmix.model_selection import SlopeHeuristic, aggregated_criterion
 from skdistmix.model_selection._robust_line import slope_of
 
 
@@ -215,6 +215,19 @@ def test_contrasts_that_grow():
     with pytest.warns(UserWarning, match=r"slope is -0.5: .* do not fall"):
         SlopeHeuristic().fit(np.arange(13), contrast)
     assert SlopeHeuristic("jump").fit(np.arange(13), contrast).best_index_ == 0  # does not warn
+
+
+def test_warnings_point_at_the_caller():
+    X = np.random.default_rng(0).normal(size=(60, 1))
+    models = [DistributedGMM(K, random_state=0).fit(X) for K in (1, 2, 3)]
+    for model in models:
+        model.lower_bound_ = -model.n_components
+    local = [{p: (-float(p), 10, p) for p in range(1, 9)}]
+    with pytest.warns(UserWarning, match="do not fall") as caught:
+        SlopeHeuristic().fit(np.arange(13), np.arange(13))
+        SlopeHeuristic(min_plateau=0).fit_models(models)
+        aggregated_criterion(local, method="slope")
+    assert [one.filename for one in caught] == [__file__] * 3
 
 
 # ------------------------------------------------------------------ mixtures

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ._checks import FamilyError
-from ._density import IMPOSSIBLE, LOG_OF_ZERO, DensityKernel, Sums, logsumexp0
+from ._density import IMPOSSIBLE, LOG_OF_ZERO, DensityKernel, Sums, logsumexp0, posteriors0
 from ._moments import Moments
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Moments",
     "TooFewRowsError",
     "logsumexp0",
+    "posteriors0",
 ]
 
 

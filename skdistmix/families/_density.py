@@ -11,7 +11,7 @@ import numpy as np
 from .._arrays import to_host
 from ._checks import FamilyError, check_sums
 
-__all__ = ["IMPOSSIBLE", "LOG_OF_ZERO", "DensityKernel", "Sums", "logsumexp0"]
+__all__ = ["IMPOSSIBLE", "LOG_OF_ZERO", "DensityKernel", "Sums", "logsumexp0", "posteriors0"]
 
 LOG_OF_ZERO = -1e300  # an infinity would meet zeros in products, and infinities in differences
 IMPOSSIBLE = 0.5 * LOG_OF_ZERO  # a row of less log-density has density zero in all components
@@ -23,6 +23,14 @@ def logsumexp0(a: np.ndarray) -> np.ndarray:
     top = a.max(axis=0)
     top = np.where(np.isfinite(top), top, 0.0)
     return top + np.log(np.exp(a - top).sum(axis=0))
+
+
+def posteriors0(log_joint: np.ndarray) -> np.ndarray:
+    """Posterior probabilities of shape (n_components, n_rows)."""
+    norm = logsumexp0(log_joint)
+    shares = np.exp(log_joint - norm)
+    shares[:, norm < IMPOSSIBLE] = 1 / len(log_joint)  # all are as bad
+    return shares
 
 
 @dataclass(frozen=True)

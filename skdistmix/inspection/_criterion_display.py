@@ -120,9 +120,10 @@ class CriterionDisplay:
                 "CriterionDisplay.from_search shows a fitted MixtureSearch or GridSearchCV, got "
                 f"{described(search)} without cv_results_: call fit first."
             )
-        criterion = getattr(search, "criterion", "criterion")
-        name = criterion.upper() if isinstance(criterion, str) else criterion.__name__
-        name = "criterion" if name in ("CRITERION", "<lambda>") else name
+        criterion = getattr(search, "criterion", None)
+        is_known = isinstance(criterion, str)
+        name = criterion.upper() if is_known else getattr(criterion, "__name__", "")
+        name = "criterion" if name in ("", "<lambda>") else name
         return cls.from_results(
             search.cv_results_, criterion_name=name, ax=ax, differences=differences,
             line_kw=line_kw,

@@ -18,7 +18,7 @@ from .._em import Score, score_pass
 from .._row_values import row_values
 from .._validation import validated_shards
 from ..families._array_api import VALUES as ARRAY_VALUES
-from ..families._base import IMPOSSIBLE, logsumexp0
+from ..families._base import IMPOSSIBLE, logsumexp0, posteriors0
 from ..families._checks import check_sample
 
 __all__ = ["BaseMixture"]
@@ -292,10 +292,7 @@ def _labels(log_joint):
 def _posteriors(log_joint):
     if log_joint.shape[1] == 0:
         return np.empty((0, len(log_joint)))
-    norm = logsumexp0(log_joint)
-    shares = np.exp(log_joint - norm)
-    shares[:, norm < IMPOSSIBLE] = 1 / len(log_joint)  # all are as bad
-    return np.ascontiguousarray(shares.T)
+    return np.ascontiguousarray(posteriors0(log_joint).T)
 
 
 def _log_densities(log_joint):

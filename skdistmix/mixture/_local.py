@@ -12,7 +12,7 @@ from .._compute import Workers
 from .._shards import Shards
 from .._stacking import half_of
 from ..families import DegenerateComponentError
-from ..families._base import TooFewRowsError, logsumexp0
+from ..families._base import TooFewRowsError, posteriors0
 from ._distributed_gmm import DistributedGMM
 from ._sites import Site
 
@@ -193,7 +193,7 @@ def _sizes(blocks, kernel) -> np.ndarray:
     total = 0.0
     for block in blocks:
         log_joint = kernel.log_joint(block.X)
-        shares = np.exp(log_joint - logsumexp0(log_joint)) * block.weight
+        shares = posteriors0(log_joint) * block.weight
         total = total + np.stack([shares.sum(axis=1), (shares**2).sum(axis=1)])
     return total
 

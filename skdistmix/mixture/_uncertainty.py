@@ -11,7 +11,7 @@ from sklearn.utils import Bunch
 from .._bootstrap import Replicates
 from .._intervals import bounds
 from ..families import Family
-from ..families._base import logsumexp0
+from ..families._base import posteriors0
 
 __all__ = ["ProbabilityBounds", "Uncertainty"]
 
@@ -133,7 +133,7 @@ class ProbabilityBounds:
 
 
 def _posteriors(log_joint: np.ndarray) -> np.ndarray:
-    return np.exp(log_joint - logsumexp0(log_joint)).T
+    return posteriors0(log_joint).T
 
 
 def _numbers(value) -> np.ndarray:

@@ -93,7 +93,13 @@ class Grid:
 
     def model(self, index: int):
         """The unfitted mixture of a cell."""
-        model = clone(self.plain).set_params(**self.cells[index])
+        # Copies: values may have parameters of their own, which other cells set to something else.
+        # Starts for all rows are large, and have none.
+        own = {
+            name: value if name == "init_params" else clone(value, safe=False)
+            for name, value in self.cells[index].items()
+        }
+        model = clone(self.plain).set_params(**own)
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.plain, name):
                 setattr(model, name, getattr(self.plain, name))
@@ -134,8 +140,7 @@ class _Schedule:
     def finish(self, fit: int, outcome) -> None:
         """Take note of what became of a fit."""
         self.contest.finish(fit, outcome)
-        if outcome is not None:
-            self.grid.keep(self.cell_of[fit], outcome, self.contest.is_ended(fit))
+        self.grid.keep(self.cell_of[fit], outcome, self.contest.is_ended(fit))
 
     def say(self, active: list[int]) -> None:
         """Print how many go on."""

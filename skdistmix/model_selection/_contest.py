@@ -142,7 +142,7 @@ class Contest:
     def finish(self, index: int, outcome) -> None:
         """Take note of the criterion of a model that has ended, or of its failure."""
         entry = self.entries[index]
-        entry.has_failed = outcome is None or outcome.error is not None
+        entry.has_failed = outcome.error is not None
         if not entry.has_failed:
             entry.final = outcome.value.criterion
 

@@ -99,7 +99,7 @@ def _refuse_earlier_steps(pipeline: Pipeline, names, prefix: str) -> None:
             )
         near = get_close_matches(name, pipeline.steps[-1][1].get_params(deep=True), 1)
         hint = f" Did you mean {prefix + near[0]!r}?" if near else f" Names begin with {prefix!r}."
-        raise ValueError(f"param_grid has {name!r}, which the Pipeline has not.{hint}")
+        raise ValueError(f"param_grid has {name!r}, which is no parameter of the last step.{hint}")
 
 
 def split_pipeline(estimator, X) -> tuple[list, object]:

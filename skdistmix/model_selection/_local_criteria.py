@@ -228,7 +228,7 @@ def aggregated_criterion(local_results, *, method="sum", criterion="bic"):
     if method == "vote":
         values["vote"] = 0.0 - _votes(shards, candidates, criterion)
     if method == "slope":
-        slope = SlopeHeuristic().fit(p[complete], deviance[complete] / 2).slope_
+        slope = SlopeHeuristic()._choose(p[complete], deviance[complete] / 2).slope_
         values["slope"] = np.where(complete, deviance + 4 * slope * p, np.inf)
     return Bunch(
         best=candidates[int(np.argmin(values[method]))],
@@ -324,11 +324,12 @@ def _checked(result, s: int, candidate, needs_entropy: bool) -> LocalResult:
             f"{where} must be the numbers (log_likelihood, n_samples, n_parameters, entropy), got "
             f"{described(result)}."
         ) from None
-    if not np.isfinite(result).all() or result.n_samples <= 0 or result.n_parameters < 0:
+    p = result.n_parameters
+    if not np.isfinite(result).all() or result.n_samples <= 0 or p < 0 or p != int(p):
         raise ValueError(
-            f"{where} has the numbers {tuple(result)}: they must be finite, with rows and no "
-            "negative number of parameters. Leave a candidate out that could not be fitted."
+            f"{where} has the numbers {tuple(result)}: they must be finite, with rows and a whole "
+            "number of parameters, at least 0. Leave a candidate out that could not be fitted."
         )
     if needs_entropy and len(numbers) < 4:
         raise ValueError(f"{where} has no entropy, the fourth number, which criterion='icl' needs.")
-    return result._replace(n_parameters=int(result.n_parameters))
+    return result._replace(n_parameters=int(p))

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 
 from .._compute import Workers
 from .._validation import validated_shards
-from ..families._base import logsumexp0
+from ..families._base import posteriors0
 from ._merged import MergedComponents
 from ._scored import as_mixture
 
@@ -219,8 +219,7 @@ class _Level:
 def _sums(kernel, clusters, changed, blocks) -> _Sums:
     total = None
     for block in blocks:
-        log_joint = kernel.log_joint(block.X)
-        components = np.exp(log_joint - logsumexp0(log_joint))  # (n_components, n_rows)
+        components = posteriors0(kernel.log_joint(block.X))  # (n_components, n_rows)
         t = np.stack([components[list(own)].sum(axis=0) for own in clusters])  # (G, n_rows)
         w = np.ones(t.shape[1]) if block.weight is None else block.weight
         part = _of_block(t, w, range(len(t) - 1) if changed is None else [changed[0]], changed)

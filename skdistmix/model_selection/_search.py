@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from numbers import Integral
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, _fit_context, clone
@@ -139,7 +140,7 @@ class MixtureSearch(MetaEstimatorMixin, BaseEstimator):
         "criterion": [StrOptions(set(PENALTIES)), callable],
         "strategy": [StrOptions({"fast", "exact"})],
         "refit": ["boolean"],
-        "n_jobs": [int, None],
+        "n_jobs": [Integral, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -213,18 +214,19 @@ class MixtureSearch(MetaEstimatorMixin, BaseEstimator):
         given = mixture.random_state if self.random_state is None else self.random_state
         if given is mixture.random_state and given is not None:
             return given
-        if isinstance(given, (int, np.integer)):
+        if isinstance(given, Integral):
             return given
         return int(check_random_state(given).randint(np.iinfo(np.int32).max))
 
     def _store(self, grid: Grid, cells, mixture, steps) -> None:
-        models = [one and one.model for one in grid.fitted]
-        self.cv_results_ = results_of(cells, models, grid.criteria, grid.stopped, grid.errors)
         failed = [i for i, error in enumerate(grid.errors) if error]
         if len(failed) == len(cells):
             reasons = "\n".join(f"  {cells[i]}: {grid.errors[i]}" for i in _first_of_each(grid))
-            del self.cv_results_
             raise ValueError(f"None of the {len(cells)} models could be fitted:\n{reasons}")
+        for name in ("best_estimator_", "feature_names_in_"):  # of an earlier fit
+            vars(self).pop(name, None)
+        models = [one and one.model for one in grid.fitted]
+        self.cv_results_ = results_of(cells, models, grid.criteria, grid.stopped, grid.errors)
         self.best_index_ = best = int(np.nanargmin(grid.criteria))
         self.best_params_, self.best_score_ = cells[best], -float(grid.criteria[best])
         if self.refit:

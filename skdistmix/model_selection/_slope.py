@@ -166,6 +166,10 @@ class SlopeHeuristic(BaseEstimator):
         UserWarning
             With ``method="slope"``, if the slope is not positive.
         """
+        return self._choose(complexity, contrast, penalty_shape)
+
+    def _choose(self, complexity, contrast, penalty_shape=None):
+        """`fit` for those whose caller is to see the warning."""
         table = _checked_table(complexity, contrast, penalty_shape)
         slopes = np.array(
             [
@@ -209,6 +213,7 @@ class SlopeHeuristic(BaseEstimator):
         self.best_index_ = self.slope_index_ if self.method == "slope" else self.jump_index_
         return self
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit_models(self, models, X=None, sample_weight=None):
         """Choose among fitted mixtures by their log-likelihoods and numbers of parameters.
 
@@ -233,7 +238,7 @@ class SlopeHeuristic(BaseEstimator):
             or models were fitted to different numbers of rows; and as `fit`.
         """
         scores, n_parameters = fitted_scores(list(models), X, sample_weight)
-        return self.fit(n_parameters, [-score.log_likelihood for score in scores])
+        return self._choose(n_parameters, [-score.log_likelihood for score in scores])
 
 
 def _warn_of_slope(slope: float) -> None:
@@ -243,7 +248,7 @@ def _warn_of_slope(slope: float) -> None:
             "no penalty can be read off them. Fits of these models may have ended in poor optima "
             "(more starts help), or failed; leave those out.",
             UserWarning,
-            stacklevel=4,  # the caller of fit, which a decorator wraps
+            stacklevel=5,  # the caller of what calls _choose, which a decorator wraps
         )
 
 

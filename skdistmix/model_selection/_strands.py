@@ -56,8 +56,8 @@ def run_strands(
     more : callable
         ``more(idle)`` gives a list of functions to begin, called first and before each sweep over
         all rows; `idle` says that none is going on. Each is called with a ``map_reduce``. An
-        exception ends one, not the others; an exception in a sweep ends all, because it speaks of
-        the rows.
+        exception ends one, not the others, unless it asks to stop, as KeyboardInterrupt; an
+        exception in a sweep ends all, because it speaks of the rows.
     judge : object
         ``resting(indices, all_rows)`` is the set of those that are to wait while others go on over
         the same rows; ``end(index)`` is called when no other does, before it goes on itself;
@@ -151,6 +151,7 @@ class Strand:
         self.outcome: Outcome | None = None
         self._turn, self._back = threading.Semaphore(0), threading.Semaphore(0)
         self._answer, self._abandoned = None, False
+        self._stop: BaseException | None = None
         run = partial(contextvars.copy_context().run, self._run, function, get_config())
         self._thread = threading.Thread(target=run, daemon=True)
 
@@ -162,6 +163,8 @@ class Strand:
         else:
             self._turn.release()
         self._back.acquire()
+        if self._stop is not None:
+            raise self._stop
 
     def abandon(self) -> None:
         """End the thread wherever it is."""
@@ -178,6 +181,8 @@ class Strand:
             pass
         except Exception as error:
             self.outcome = Outcome(error=error.with_traceback(None))
+        except BaseException as stop:  # no failure: somebody wants everything to end
+            self._stop = stop
         finally:
             self._back.release()
 
