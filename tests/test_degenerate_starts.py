@@ -117,7 +117,7 @@ def test_resting_computations_take_no_part_until_they_wake():
             yield Sweep(name)
         return name
 
-    def map_reduce(function, shards, block_rows):
+    def map_reduce(function, shards, block_rows, check=False):
         names = getattr(function, "functions", (function,))
         taken.append("".join(names))
         return type("Sums", (), {"values": names})
@@ -148,7 +148,7 @@ def test_a_run_is_not_given_up_for_one_that_soars_and_degenerates():
     runs = [Scripted(None, soaring, 0, 0), Scripted(None, behind, 1, 0)]
     steps = []
 
-    def map_reduce(function, shards, block_rows):
+    def map_reduce(function, shards, block_rows, check=False):
         n = len(getattr(function, "functions", (function,)))
         steps.append(n)
         return type("Sums", (), {"values": (None,) * n})
