@@ -29,12 +29,30 @@ UNFINISHED_GAP = 2.0  # log-likelihood still to gain above which criteria mislea
 class BaseMixture(DensityMixin, BaseEstimator):
     """Prediction, scoring and criteria of a fitted mixture, shard by shard.
 
-    A subclass provides `_family_and_params`, the family and its fitted parameters.
+    A subclass provides `fit`, and `_family_and_params`, the family and its fitted parameters.
     """
 
     @abstractmethod
     def _family_and_params(self):
         """The prepared family and the fitted parameters."""
+
+    def fit_predict(self, X, y=None, sample_weight=None):
+        """Fit, then give the most probable component of each row.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame, zarr array, list, path, glob, Dask collection or Shards
+            As for `fit`.
+        y : ignored
+        sample_weight : array-like of shape (n_samples,) or list of arrays, optional
+            As for `fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), or one array a shard
+            As `predict`.
+        """
+        return self.fit(X, sample_weight=sample_weight).predict(X)
 
     def predict(self, X):
         """Most probable component of each row.

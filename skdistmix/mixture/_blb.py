@@ -259,24 +259,6 @@ class BLBMixture(BaseMixture):
         self.confidence_intervals_ = self._uncertainty.intervals(self.confidence_level)
         return self
 
-    def fit_predict(self, X, y=None, sample_weight=None):
-        """Fit, then give the most probable component of each row.
-
-        Parameters
-        ----------
-        X : array-like, DataFrame, zarr array, list, path, glob, Dask collection or Shards
-            As for `fit`.
-        y : ignored
-        sample_weight : array-like of shape (n_samples,) or list of arrays, optional
-            As for `fit`.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), or one array a shard
-            As `predict`.
-        """
-        return self.fit(X, sample_weight=sample_weight).predict(X)
-
     def confidence_interval(self, statistic, confidence_level=None):
         """Interval for anything that can be computed from a fitted mixture.
 

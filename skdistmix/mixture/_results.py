@@ -19,24 +19,6 @@ FALL = 1e-7  # of the mean objective in an iteration, relative to it: more than 
 class FitResults:
     """Attributes of an estimator that was fitted by EM."""
 
-    def fit_predict(self, X, y=None, sample_weight=None):
-        """Fit, then give the most probable component of each row.
-
-        Parameters
-        ----------
-        X : array-like, DataFrame, zarr array, list, path, glob, Dask collection or Shards
-            As for `fit`.
-        y : ignored
-        sample_weight : array-like of shape (n_samples,) or list of arrays, optional
-            As for `fit`.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), or one array a shard
-            As `predict`.
-        """
-        return self.fit(X, sample_weight=sample_weight).predict(X)
-
     def _store(self, family, runs, fits, progress):
         for i, (run, fit) in enumerate(zip(runs, fits, strict=True)):
             if isinstance(fit, DegenerateComponentError):
