@@ -1,6 +1,8 @@
-"""The slope heuristic: by hand, against a slow version, and on mixtures."""
+"""The slope heuristic: by hand, against a slow version and R's capushe, and on mixtures."""
 
+import json
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -153,6 +155,23 @@ def test_a_table_by_hand():
     assert_array_equal(heuristic.plateau_sizes_, [1, 3])
     assert (heuristic.plateau_, heuristic.best_index_) == (1, 2)
     assert_allclose((heuristic.slope_, *heuristic.slope_interval_), (0.5, 0.5, 1.25))
+
+
+@pytest.mark.parametrize("regression", list(PSI))
+def test_the_table_of_capushe(regression):
+    R = json.loads((Path(__file__).parent / "r_values" / "slope.json").read_text())
+    heuristic = SlopeHeuristic(regression=regression).fit(R["complexity"], R["contrast"])
+    line, jump = R[regression], R["jump"]
+    assert_allclose(heuristic.slopes_, line["slopes"], rtol=1e-7)
+    assert_array_equal(heuristic.slope_choices_, line["choices"])
+    assert_array_equal(heuristic.plateau_sizes_, line["plateau_sizes"])
+    assert_allclose(heuristic.slope_interval_, line["interval"], rtol=1e-7)
+    assert heuristic.slope_index_ == line["best"]
+    assert_allclose(heuristic.jump_penalties_, jump["penalties"], rtol=1e-7)
+    assert_array_equal(heuristic.jump_choices_, jump["choices"])
+    assert_array_equal(heuristic.jump_sizes_, jump["sizes"])
+    assert heuristic.jump_index_ == jump["best"]
+    assert_allclose(2 * heuristic.jump_, jump["penalty"], rtol=1e-7)
 
 
 def test_failed_fits_do_not_turn_a_robust_line():
