@@ -295,7 +295,8 @@ class DistributedMixture(StandardErrors, StepwiseEM, FitResults, FamilyModel):
         """`_fit_shards` by a given `map_reduce`, which a search shares among many fits.
 
         `watch` may call EM off, see :class:`EMRun`. ``begin(map_reduce, shards, family)`` gives
-        the parameters to start from in place of the estimator's own.
+        the parameters to start from in place of the estimator's own. Gives what there is to warn
+        of about the rows, or None.
         """
         if shards.n_rows < self.n_components:
             raise TooFewRowsError(
@@ -312,7 +313,7 @@ class DistributedMixture(StandardErrors, StepwiseEM, FitResults, FamilyModel):
         rng = check_random_state(self.random_state)
         progress = Progress(self.verbose, self.verbose_interval)
         moments = first_pass(map_reduce, shards, family.full_scatter, self.n_components)
-        self._check_moments(family, moments, shards, stacklevel=0 if quiet else 6)
+        doubt = self._check_moments(family, moments, shards, stacklevel=0 if quiet else 6)
         family = self._prepared(map_reduce, shards, family, moments)
         if begin is not None:
             starts = begin(map_reduce, shards.on_host(), family)
@@ -341,3 +342,4 @@ class DistributedMixture(StandardErrors, StepwiseEM, FitResults, FamilyModel):
         fits = em_together(map_reduce, shards, runs, give_up=True)
         self._store(family, runs, fits, progress)
         self._weighted_fit = any(shard.weight is not None for shard in shards)
+        return doubt

@@ -124,7 +124,7 @@ class FamilyModel(BaseMixture):
             )
 
     def _check_moments(self, family, moments, shards, stacklevel=4):
-        """Refuse rows that have no fit; no warning of other ones if `stacklevel` is 0."""
+        """Refuse rows that have no fit; warn of doubtful ones, or say so if `stacklevel` is 0."""
         if moments is None:
             raise TooFewRowsError(
                 "All rows have weight zero or all shards are empty: nothing to fit."
@@ -139,6 +139,7 @@ class FamilyModel(BaseMixture):
         if doubt is not None and stacklevel > 0:
             # the caller of fit or partial_fit, which a decorator wraps
             warnings.warn(doubt, UserWarning, stacklevel=stacklevel)
+        return doubt
 
 
 def _name(family) -> tuple[str, str]:

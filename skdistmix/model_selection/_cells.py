@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 
 from ._contest import Contest, NoContest
 from ._neighbours import NeighbourStart, neighbours, starts_freely
-from ._strands import run_strands
+from ._strands import Outcome, run_strands
 
 __all__ = ["Grid"]
 
@@ -22,10 +22,11 @@ TIMID = 2.0  # log-likelihood still to gain that no warning is made of
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted mixture and its criterion, smaller is better."""
+    """A fitted mixture, what there is to warn of, and its criterion, smaller is better."""
 
     model: object
-    criterion: float
+    doubt: str | None
+    criterion: float = np.nan
 
 
 class Grid:
@@ -81,15 +82,24 @@ class Grid:
             self.errors[index] = ""
 
     def fit_one(self, index: int, watch, begin, map_reduce) -> Fitted:
-        """Fit a cell, from its own start or from what `begin` gives."""
+        """The fitted mixture of a cell, from its own start or from what `begin` gives."""
         model = self.model(index)
         model._validate_params()
-        model._fit_by(map_reduce, self.shards, quiet=True, watch=watch, begin=begin)
-        known = isinstance(self.criterion, str)
-        value = getattr(model, f"{self.criterion}_") if known else self.criterion(model)
-        if not np.isfinite(value):
-            raise ValueError(f"the criterion is {value}, not a finite number")
-        return Fitted(model, float(value))
+        doubt = model._fit_by(map_reduce, self.shards, quiet=True, watch=watch, begin=begin)
+        return Fitted(model, doubt)
+
+    def judged(self, outcome: Outcome) -> Outcome:
+        """The outcome of a fit with its criterion, or why it has none."""
+        if outcome.error is not None:
+            return outcome
+        model, of_model = outcome.value.model, self.criterion
+        try:
+            value = of_model(model) if callable(of_model) else getattr(model, f"{of_model}_")
+            if not np.isfinite(value):
+                raise ValueError(f"the criterion is {value}, not a finite number")
+        except Exception as error:
+            return Outcome(error=error.with_traceback(None))
+        return Outcome(replace(outcome.value, criterion=float(value)))
 
     def model(self, index: int):
         """The unfitted mixture of a cell."""
@@ -138,7 +148,12 @@ class _Schedule:
         return [self._begun(i, start) for i in fresh if starts_freely(self.grid.model(i))]
 
     def finish(self, fit: int, outcome) -> None:
-        """Take note of what became of a fit."""
+        """Take note of what became of a fit.
+
+        Criteria that are functions are called here, in the thread of the caller of `fit`, where
+        they see the contexts that were entered there, as of joblib.
+        """
+        outcome = self.grid.judged(outcome)
         self.contest.finish(fit, outcome)
         self.grid.keep(self.cell_of[fit], outcome, self.contest.is_ended(fit))
 

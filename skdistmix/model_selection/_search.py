@@ -24,9 +24,14 @@ __all__ = ["MixtureSearch"]
 
 
 def _best_has(method):
-    """Whether the best estimator, or before `fit` the estimator, has a method."""
+    """Whether the best estimator, or before `fit` the estimator, has a method, and is kept."""
 
     def check(search):
+        if not search.refit:
+            raise AttributeError(
+                f"This {type(search).__name__} has refit=False and keeps no model, so no {method}: "
+                "set refit=True."
+            )
         getattr(getattr(search, "best_estimator_", search.estimator), method)
         return True
 
@@ -234,6 +239,9 @@ class MixtureSearch(MetaEstimatorMixin, BaseEstimator):
             self.best_estimator_ = assembled(self.estimator, steps, model)
             if hasattr(self.best_estimator_, "feature_names_in_"):
                 self.feature_names_in_ = self.best_estimator_.feature_names_in_
+        doubt = grid.fitted[best].doubt
+        if doubt is not None:
+            warnings.warn(doubt, UserWarning, stacklevel=4)
         if failed:
             warnings.warn(
                 f"{len(failed)} of {len(cells)} models could not be fitted; see "
