@@ -1,5 +1,6 @@
 """Choosing among mixture models: criteria as scorers, searches without splitting, a test."""
 
+from ._comparison import compare_criteria
 from ._exact_criterion import exact_criterion
 from ._full_data import FullData
 from ._local_criteria import aggregated_criterion, local_results
@@ -17,6 +18,7 @@ __all__ = [
     "SlopeHeuristic",
     "aggregated_criterion",
     "bootstrap_likelihood_ratio",
+    "compare_criteria",
     "exact_criterion",
     "local_results",
     "merge_components",
